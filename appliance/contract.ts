@@ -1,0 +1,212 @@
+/**
+ * What an appliance tells everybody else: its heartbeat, its holdings, its view records, its status page.
+ *
+ * All frames of the heartbeat connection are JSON text on one WebSocket (`GET /v1/heartbeat`, bearer access token);
+ * binary frames are kept for BMP.
+ */
+import { Type, type Static } from 'typebox';
+import { checker } from '#base/config.ts';
+import { APPLIANCE_ID_PATTERN } from '#control-plane/contract.ts';
+import { FILE_ID_PATTERN } from '#upstream/contract.ts';
+
+export const HEARTBEAT_PERIOD_MS = 1000;
+export const HEARTBEAT_FRAME_BYTES_MAX = 64 * 1024;
+export const HOLDINGS_FRAME_BYTES_MAX = 64 * 1024 * 1024; // 400,000 ids of 43 characters are 18 MiB
+export const VIEW_RECORDS_PER_POST_MAX = 10_000;
+export const QUARTER_SECONDS = 900;
+
+const fileId = Type.String({ pattern: FILE_ID_PATTERN });
+const count = Type.Integer({ minimum: 0 });
+
+/** Why a client came to this box instead of a home box. Steering writes it into the token. */
+export const REASONS = ['home', 'content', 'health', 'other'] as const;
+export type Reason = (typeof REASONS)[number];
+export const ReasonSchema = Type.Union([
+  Type.Literal('home'),
+  Type.Literal('content'),
+  Type.Literal('health'),
+  Type.Literal('other'),
+]);
+
+export const FillKindSchema = Type.Union([
+  Type.Literal('peer'),
+  Type.Literal('tier'),
+  Type.Literal('origin'),
+]);
+
+const bytesByKind = Type.Object({ peer: count, tier: count, origin: count });
+
+export const HeartbeatSchema = Type.Object(
+  {
+    type: Type.Literal('heartbeat'),
+    sequence: count,
+    sentAtMs: Type.Integer({ minimum: 0, description: 'trusted time of the box' }),
+    bootId: Type.String({
+      maxLength: 64,
+      description: 'new with each start: counters restart with it',
+    }),
+    health: Type.Object({
+      status: Type.Union([Type.Literal('healthy'), Type.Literal('degraded'), Type.Literal('down')]),
+      reasons: Type.Array(Type.String({ maxLength: 200 }), { maxItems: 16 }),
+    }),
+    state: Type.Union([
+      Type.Literal('starting'),
+      Type.Literal('filling'),
+      Type.Literal('serving'),
+      Type.Literal('draining'),
+    ]),
+    load: Type.Object({
+      egressBps: Type.Number({ minimum: 0 }),
+      servingBps: Type.Number({ minimum: 0, description: 'what it could serve' }),
+      connections: count,
+      requestsPerSecond: Type.Number({ minimum: 0 }),
+    }),
+    storage: Type.Object({
+      capacityBytes: count,
+      usedBytes: count,
+      pinnedBytes: count,
+      reactiveBytes: count,
+    }),
+    fill: Type.Object({
+      manifestVersion: Type.Integer({ minimum: 0, description: '0: none yet' }),
+      filesWanted: count,
+      filesHeld: count,
+      bytesWanted: count,
+      bytesHeld: count,
+      active: count,
+      rateBps: Type.Number({ minimum: 0 }),
+      waitingFor: Type.Union([
+        Type.Null(),
+        Type.Literal('window'),
+        Type.Literal('manifest'),
+        Type.Literal('source'),
+        Type.Literal('space'),
+      ]),
+      problem: Type.Union([Type.Null(), Type.String({ maxLength: 300 })]),
+    }),
+    /** Since `bootId`. */
+    counters: Type.Object({
+      viewerBytes: count,
+      viewerRequests: count,
+      viewerBytesByReason: Type.Object({
+        home: count,
+        content: count,
+        health: count,
+        other: count,
+      }),
+      viewerBytesUnknownHome: count,
+      missBytes: bytesByKind, // fetched on demand, by where from
+      fillBytes: bytesByKind, // fetched by the manifest
+      peerBytesServed: count, // given to other boxes under their grants
+      chunksCorrupt: count, // dropped because their hash did not match
+      refused: Type.Record(Type.String({ maxLength: 40 }), count),
+    }),
+    holdings: Type.Object({
+      version: count,
+      digest: Type.String({ pattern: '^[0-9a-f]{32}$' }),
+      files: count,
+    }),
+    versions: Type.Object({ manifest: count, keys: count, denials: count }),
+  },
+  { additionalProperties: false },
+);
+export type Heartbeat = Static<typeof HeartbeatSchema>;
+
+/** Whole files only. A box that holds a file partly does not hold it. */
+export const HoldingsDeltaSchema = Type.Object(
+  {
+    type: Type.Literal('holdings-delta'),
+    fromVersion: count,
+    toVersion: count,
+    added: Type.Array(fileId, { maxItems: 1000 }),
+    removed: Type.Array(fileId, { maxItems: 1000 }),
+  },
+  { additionalProperties: false },
+);
+export type HoldingsDelta = Static<typeof HoldingsDeltaSchema>;
+
+export const HoldingsFullSchema = Type.Object(
+  {
+    type: Type.Literal('holdings-full'),
+    version: count,
+    files: Type.Array(fileId, { maxItems: 1_000_000 }),
+  },
+  { additionalProperties: false },
+);
+export type HoldingsFull = Static<typeof HoldingsFullSchema>;
+
+export const ApplianceFrameSchema = Type.Union([
+  HeartbeatSchema,
+  HoldingsDeltaSchema,
+  HoldingsFullSchema,
+]);
+export type ApplianceFrame = Static<typeof ApplianceFrameSchema>;
+export const checkApplianceFrame = checker(ApplianceFrameSchema);
+
+// ---------------------------------------------------------------- view records
+
+/**
+ * What was watched: per (file, quarter hour, home cluster, reason). No client address.
+ * `quarter` is Unix seconds, a multiple of 900. `starts` counts requests that include byte 0.
+ */
+export const ViewRecordSchema = Type.Object(
+  {
+    fileId,
+    quarter: Type.Integer({ minimum: 0, multipleOf: QUARTER_SECONDS }),
+    home: Type.String({ maxLength: 32, description: 'cluster, or "unknown"' }),
+    reason: ReasonSchema,
+    bytes: count,
+    starts: count,
+  },
+  { additionalProperties: false },
+);
+export type ViewRecord = Static<typeof ViewRecordSchema>;
+
+/**
+ * `POST /v1/view-records`: numbered batches of one spool. The answer is {acknowledged}: the highest sequence taken in;
+ * a batch sent twice is taken in once; after a gap the answer repeats the last one and the box sends from there.
+ */
+export const ViewRecordBatchSchema = Type.Object(
+  {
+    spoolId: Type.String({
+      minLength: 1,
+      maxLength: 64,
+      description: 'new when the spool was lost',
+    }),
+    sequence: Type.Integer({ minimum: 1 }),
+    records: Type.Array(ViewRecordSchema, { maxItems: VIEW_RECORDS_PER_POST_MAX }),
+  },
+  { additionalProperties: false },
+);
+export type ViewRecordBatch = Static<typeof ViewRecordBatchSchema>;
+
+export const ViewRecordAnswerSchema = Type.Object({ acknowledged: count });
+export const checkViewRecordAnswer = checker(ViewRecordAnswerSchema);
+
+// ---------------------------------------------------------------- path quality
+
+/** Each minute, per client aggregate (/24 or /48). Histogram buckets are powers of two: milliseconds and kbit/s. */
+export const PathQualitySchema = Type.Object({
+  minute: Type.Integer({ minimum: 0 }),
+  aggregates: Type.Array(
+    Type.Object({
+      prefix: Type.String({ maxLength: 64 }),
+      firstByteMs: Type.Array(count, { maxItems: 16 }),
+      rateKbps: Type.Array(count, { maxItems: 24 }),
+      errors: count,
+    }),
+    { maxItems: 10_000 },
+  ),
+});
+export type PathQuality = Static<typeof PathQualitySchema>;
+
+// ---------------------------------------------------------------- admin status
+
+/** `GET /status` on the box's admin listener (loopback). */
+export const ApplianceStatusSchema = Type.Object({
+  applianceId: Type.String({ pattern: APPLIANCE_ID_PATTERN }),
+  heartbeat: Type.Union([HeartbeatSchema, Type.Null()]),
+  connectedToControlPlane: Type.Boolean(),
+  atMs: count,
+});
+export type ApplianceStatus = Static<typeof ApplianceStatusSchema>;
