@@ -1,0 +1,5 @@
+/**
+ * The door of control-plane/: what other folders may use of it beside its contract.
+ */
+export { createKeyRing, type KeyRingHolder, type KeyRingOptions } from './io/key-ring.ts';
+export { initKeyFiles, KeyFilesProblem } from './io/key-files.ts';
