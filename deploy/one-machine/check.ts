@@ -1,0 +1,284 @@
+/**
+ * `nightfill up --check`: a viewer downloads two titles through steering's URLs while the appliance that serves it is
+ * killed, and every byte is compared with the origin's hashes.
+ *
+ * It measures; `checkReportOf` judges. Ranges straddle chunk edges on purpose. The kill comes while a response body is in
+ * flight: the rest of a 48 MiB file has been asked for in one range, at a rate that no socket buffer hides.
+ */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { sleep, systemClock } from '#base/clock.ts';
+import { MIB } from '#base/units.ts';
+import type { PlayAnswer } from '#steering/contract.ts';
+import { decodeChunkList, type FileEntry, type TitleListing } from '#upstream/contract.ts';
+import { checkReportOf, type CheckReport, type FillKindBytes } from './check-report.ts';
+import { ChunkVerifier } from './chunk-verifier.ts';
+import type { FleetClient } from './io/fleet-client.ts';
+import { ViewerClient, type Switch } from './io/viewer-client.ts';
+import type { Layout } from './layout.ts';
+
+const RANGE_BYTES = Math.floor(1.5 * MIB) + 17; // no multiple of a chunk
+const RATE_BYTES_PER_SECOND = 20 * 1000 * 1000;
+const KILL_AFTER_BYTES = 256 * 1024; // at least 64 KiB must have been received
+const KILL_FILE_BYTES_MIN = 16 * MIB; // more than any socket buffer holds
+const EXCLUSION_DEADLINE_MS = 10_000;
+const EXCLUSION_POLL_MS = 20;
+
+export interface CheckSubject {
+  readonly layout: Layout;
+  readonly fleet: FleetClient;
+  readonly planDate: string;
+  readonly kill: (applianceId: string) => void;
+  readonly say: (line: string) => void;
+}
+
+interface Tally {
+  bytes: number;
+  bytesExpected: number;
+  bytesVerified: number;
+  readonly switches: Switch[];
+  killed: {
+    applianceId: string;
+    atMs: number;
+    received: number;
+    excludedMs: Promise<number | null>;
+  } | null;
+}
+
+export async function runCheck(subject: CheckSubject): Promise<CheckReport> {
+  const { fleet, layout, say } = subject;
+  const filesLeftOut = await countLeftOut(subject);
+  say(`${filesLeftOut} files are on no box: they will be pulled through`);
+  const fillSourceBytes = await sumOverBoxes(subject, 'fillBytes');
+  const originBefore = await fleet.originStatus();
+
+  const tally: Tally = { bytes: 0, bytesExpected: 0, bytesVerified: 0, switches: [], killed: null };
+  const viewerAddress = layout.viewerAddresses[0];
+  const client = new ViewerClient({
+    rateBytesPerSecond: RATE_BYTES_PER_SECOND,
+    ...(layout.sharedAddress ? {} : { localAddress: viewerAddress }),
+  });
+  let missBytesOfKilled = 0;
+  try {
+    for (const { titleId } of await fleet.titles()) {
+      const listing = await fleet.listing(titleId);
+      say(`downloading ${listing.name}: ${listing.files.length} files`);
+      for (const file of listing.files) {
+        const answer = await fleet.play({
+          titleId,
+          fileIds: [file.fileId],
+          clientAddress: viewerAddress,
+          session: 'check',
+        });
+        if (shouldKillOn(file, answer, tally)) {
+          const { pathwayId } = answer.files[0].urls[0];
+          missBytesOfKilled = await missBytesOf(subject, pathwayId);
+          await downloadAndKill(subject, client, listing, file, answer, tally);
+        } else {
+          await downloadByRanges(subject, client, listing, file, answer, tally);
+        }
+      }
+    }
+  } finally {
+    await client.close();
+  }
+  if (tally.killed === null)
+    throw new Error('no file of at least 16 MiB was served by an appliance');
+
+  const originAfter = await fleet.originStatus();
+  const missBytes = await sumOverBoxes(subject, 'missBytes');
+  const excludedMs = await tally.killed.excludedMs;
+  say(
+    excludedMs === null
+      ? `${tally.killed.applianceId} is still in steering's answers`
+      : `${tally.killed.applianceId} was out of new answers ${Math.round(excludedMs)} ms after the kill`,
+  );
+  const { applianceId, received } = tally.killed;
+  const ownSwitches = tally.switches.filter((one) => one.from === applianceId);
+  return checkReportOf({
+    bytes: tally.bytes,
+    bytesExpected: tally.bytesExpected,
+    bytesVerified: tally.bytesVerified,
+    originServeBytes: originAfter.serveBytes - originBefore.serveBytes,
+    originFillBytes: originAfter.fillBytes,
+    fillSourceBytes,
+    pullThroughBytes: missBytes.peer + missBytes.tier + missBytes.origin + missBytesOfKilled,
+    filesLeftOut,
+    killedAppliance: applianceId,
+    receivedWhenKilled: received,
+    brokenResponses: ownSwitches.length,
+    failoverMsMax: Math.max(0, ...tally.switches.map((one) => one.resumedAtMs - one.lastByteAtMs)),
+    steeringExcludedMs: excludedMs,
+  });
+}
+
+function shouldKillOn(file: FileEntry, answer: PlayAnswer, tally: Tally): boolean {
+  const [ranked] = answer.files;
+  return (
+    tally.killed === null &&
+    file.sizeBytes >= KILL_FILE_BYTES_MIN &&
+    ranked.reason === 'home' &&
+    ranked.urls[0].kind === 'appliance'
+  );
+}
+
+/** One file, one range after another, each asked for on the ranked URLs. */
+async function downloadByRanges(
+  subject: CheckSubject,
+  client: ViewerClient,
+  listing: TitleListing,
+  file: FileEntry,
+  answer: PlayAnswer,
+  tally: Tally,
+): Promise<void> {
+  const verifier = verifierOf(subject, file);
+  const servedBy = new Map<string, number>();
+  for (let start = 0; start < file.sizeBytes; start += RANGE_BYTES) {
+    const endInclusive = Math.min(start + RANGE_BYTES, file.sizeBytes) - 1;
+    const switches = await client.download(
+      {
+        fileId: file.fileId,
+        sizeBytes: file.sizeBytes,
+        urls: answer.files[0].urls,
+        start,
+        endInclusive,
+      },
+      (bytes, pathwayId) => {
+        verifier.take(bytes);
+        servedBy.set(pathwayId, (servedBy.get(pathwayId) ?? 0) + bytes.length);
+      },
+    );
+    tally.switches.push(...switches);
+  }
+  count(tally, file, verifier);
+  sayServed(subject, listing, file, answer, servedBy);
+}
+
+/** The same in one range; the box that serves it dies by kill -9 while the body is under way. */
+async function downloadAndKill(
+  subject: CheckSubject,
+  client: ViewerClient,
+  listing: TitleListing,
+  file: FileEntry,
+  answer: PlayAnswer,
+  tally: Tally,
+): Promise<void> {
+  const verifier = verifierOf(subject, file);
+  const servedBy = new Map<string, number>();
+  const { urls } = answer.files[0];
+  const victim = urls[0].pathwayId;
+  let received = 0;
+  const switches = await client.download(
+    {
+      fileId: file.fileId,
+      sizeBytes: file.sizeBytes,
+      urls,
+      start: 0,
+      endInclusive: file.sizeBytes - 1,
+    },
+    (bytes, pathwayId) => {
+      verifier.take(bytes);
+      received += bytes.length;
+      servedBy.set(pathwayId, (servedBy.get(pathwayId) ?? 0) + bytes.length);
+      if (tally.killed === null && received >= KILL_AFTER_BYTES) {
+        subject.kill(victim);
+        subject.say(
+          `kill -9 ${victim} with ${received} bytes of a ${file.sizeBytes}-byte answer received`,
+        );
+        const atMs = systemClock.monotonicMs();
+        const excludedMs = watchExclusion(subject, listing.titleId, file.fileId, victim, atMs);
+        tally.killed = { applianceId: victim, atMs, received, excludedMs };
+      }
+    },
+  );
+  tally.switches.push(...switches);
+  for (const one of switches) {
+    subject.say(
+      `${one.from} broke off (${one.why}); continued at byte ${one.atByte} on ${one.to} ` +
+        `after ${Math.round(one.resumedAtMs - one.lastByteAtMs)} ms`,
+    );
+  }
+  count(tally, file, verifier);
+  sayServed(subject, listing, file, answer, servedBy);
+}
+
+/** Asks steering every 20 ms until the killed box is in no new answer. null: time ran out. */
+async function watchExclusion(
+  subject: CheckSubject,
+  titleId: string,
+  fileId: string,
+  victim: string,
+  killedAtMs: number,
+): Promise<number | null> {
+  const clientAddress = subject.layout.viewerAddresses[0];
+  while (systemClock.monotonicMs() - killedAtMs < EXCLUSION_DEADLINE_MS) {
+    const answer = await subject.fleet.play({
+      titleId,
+      fileIds: [fileId],
+      clientAddress,
+      session: 'watch',
+    });
+    const isOut = answer.files.every((one) => one.urls.every((url) => url.pathwayId !== victim));
+    if (isOut) return systemClock.monotonicMs() - killedAtMs;
+    await sleep(systemClock, EXCLUSION_POLL_MS);
+  }
+  return null;
+}
+
+async function countLeftOut(subject: CheckSubject): Promise<number> {
+  const input = await subject.fleet.plannerInput(subject.planDate);
+  const held = new Set(input.holdings.flatMap((entry) => entry.ordinals));
+  return input.titles.flatMap((title) => title.ordinals).filter((ordinal) => !held.has(ordinal))
+    .length;
+}
+
+async function sumOverBoxes(
+  subject: CheckSubject,
+  what: 'fillBytes' | 'missBytes',
+): Promise<FillKindBytes> {
+  const sum = { peer: 0, tier: 0, origin: 0 };
+  for (const box of subject.layout.appliances) {
+    const bytes = (await subject.fleet.boxStatus(box))?.[what];
+    if (bytes === undefined) continue; // the killed box cannot say any more
+    sum.peer += bytes.peer;
+    sum.tier += bytes.tier;
+    sum.origin += bytes.origin;
+  }
+  return sum;
+}
+
+async function missBytesOf(subject: CheckSubject, applianceId: string): Promise<number> {
+  const box = subject.layout.appliances.find((one) => one.applianceId === applianceId);
+  const status = box === undefined ? null : await subject.fleet.boxStatus(box);
+  return status === null
+    ? 0
+    : status.missBytes.peer + status.missBytes.tier + status.missBytes.origin;
+}
+
+/** The origin's own chunk list, read where the origin keeps it and checked against the file's id. */
+function verifierOf(subject: CheckSubject, file: FileEntry): ChunkVerifier {
+  const encoded = readFileSync(
+    path.join(subject.layout.originDir, 'files', `${file.fileId}.chunks`),
+  );
+  const list = decodeChunkList(encoded, file.fileId);
+  if (!list.ok) throw new Error(`the origin's chunk list of ${file.fileId} is ${list.failure}`);
+  return new ChunkVerifier(list.value);
+}
+
+function count(tally: Tally, file: FileEntry, verifier: ChunkVerifier): void {
+  tally.bytes += verifier.takenBytes;
+  tally.bytesExpected += file.sizeBytes;
+  tally.bytesVerified += verifier.verifiedBytes;
+}
+
+function sayServed(
+  subject: CheckSubject,
+  listing: TitleListing,
+  file: FileEntry,
+  answer: PlayAnswer,
+  servedBy: ReadonlyMap<string, number>,
+): void {
+  const shares = [...servedBy].map(([id, bytes]) => `${id} ${bytes}`).join(', ');
+  const where = `${listing.titleId}/${file.fileId.slice(0, 8)}…`;
+  subject.say(`${where} ${file.sizeBytes} bytes (${answer.files[0].reason}): ${shares}`);
+}
