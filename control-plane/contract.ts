@@ -502,6 +502,8 @@ export const SnapshotClusterSchema = Type.Object({
   clusterId,
   siteId,
   country: Type.String(),
+  latitude: Type.Optional(Type.Number({ minimum: -90, maximum: 90 })), // of the site, where it is known
+  longitude: Type.Optional(Type.Number({ minimum: -180, maximum: 180 })),
   prefixes: Type.Array(Type.String()),
 });
 export type SnapshotCluster = Static<typeof SnapshotClusterSchema>;

@@ -3,3 +3,11 @@
  */
 export { createKeyRing, type KeyRingHolder, type KeyRingOptions } from './io/key-ring.ts';
 export { initKeyFiles, KeyFilesProblem } from './io/key-files.ts';
+export {
+  readManifest,
+  type ManifestExpectations,
+  type ManifestProblem,
+  type ManifestRefusal,
+  type OpenedManifest,
+} from './manifest-reader.ts';
+export { encodeManifest, manifestContent, manifestEntries } from './manifest.ts';

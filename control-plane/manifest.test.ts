@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { importSigningKey, signCompact, type SigningKey } from '#base/jws.ts';
+import { orderVersionOf, type Order, type Plan } from '#fill-planner/contract.ts';
+import {
+  JWS_TYPE,
+  openKeys,
+  setDigestOf,
+  type KeyRing,
+  type ManifestEntry,
+  type ManifestHeader,
+} from './contract.ts';
+import { readManifest, type ManifestRefusal } from './manifest-reader.ts';
+import {
+  contentKeyOf,
+  encodeManifest,
+  manifestContent,
+  manifestEntries,
+  type ManifestCatalogue,
+} from './manifest.ts';
+import { makeKeySet } from './trust.ts';
+
+const NOW_MS = Date.UTC(2026, 5, 1);
+
+async function makeKeys(): Promise<{ key: SigningKey; ring: KeyRing }> {
+  const set = await makeKeySet(NOW_MS);
+  const ring = await openKeys(
+    { root: { ...set.rootPublic }, online: set.online },
+    set.rootFingerprint,
+  );
+  assert.ok(ring.ok);
+  return { key: await importSigningKey(set.privateOf.manifest), ring: ring.value };
+}
+
+const keys = await makeKeys();
+const stranger = await makeKeys();
+
+function fileIdFor(n: number): string {
+  return createHash('sha256').update(`file ${n}`).digest('base64url');
+}
+
+const catalogue: ManifestCatalogue = {
+  fileIdOf: (ordinal) => (ordinal < 10 ? fileIdFor(ordinal) : undefined),
+  sizeOf: () => 1000,
+  titlesOf: (fileId) => (fileId === fileIdFor(7) ? [] : ['title-a', 'title-b']),
+};
+
+function makePlan(over: Partial<Plan> = {}): { plan: Plan; order: Order } {
+  const content = {
+    orderId: 'c1',
+    epoch: 3,
+    ordinals: [4, 2, 7, 9, 11, 5],
+    densities: [90, 80, 70, 5, 4, 1],
+  };
+  const order = { ...content, orderVersion: orderVersionOf(content) };
+  const plan: Plan = {
+    applianceId: 'box-1',
+    clusterId: 'c1',
+    planDate: '2026-06-01',
+    epoch: 3,
+    orderVersion: order.orderVersion,
+    everywhereDensity: 2,
+    shareDensity: 2,
+    fillDensity: 3,
+    members: [{ applianceId: 'box-1', weight: 1 }],
+    pins: [0],
+    drops: [2],
+    ...over,
+  };
+  return { plan, order };
+}
+
+async function encoded(signedBy = keys.key, version = 2): Promise<Buffer> {
+  const { plan, order } = makePlan();
+  const content = manifestContent(manifestEntries(plan, order, catalogue));
+  return encodeManifest(signedBy, plan, version, content, NOW_MS);
+}
+
+/** A manifest with any body and any header, signed by `signedBy`. */
+async function forged(
+  body: Buffer,
+  over: Partial<ManifestHeader>,
+  signedBy = keys.key,
+): Promise<Buffer> {
+  const header: ManifestHeader = {
+    applianceId: 'box-1',
+    clusterId: 'c1',
+    version: 2,
+    kind: 'full',
+    baseVersion: 0,
+    epoch: 3,
+    planDate: '2026-06-01',
+    issuedAtMs: NOW_MS,
+    entries: 1,
+    bodySha256: createHash('sha256').update(body).digest('base64url'),
+    setDigest: setDigestOf([fileIdFor(1)]),
+    fillDensity: 0,
+    ...over,
+  };
+  const line = await signCompact(signedBy, JWS_TYPE.manifest, header);
+  return Buffer.concat([Buffer.from(`${line}\n`), body]);
+}
+
+const entry: ManifestEntry = { fileId: fileIdFor(1), sizeBytes: 5, titles: ['t'], density: 1 };
+const bodyOf = (...lines: readonly unknown[]): Buffer =>
+  zstdCompressSync(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+
+test('a plan expands to its files in order of falling density, without drops and files of no title', () => {
+  const { plan, order } = makePlan();
+  const entries = manifestEntries(plan, order, catalogue);
+  assert.deepEqual(
+    entries.map(({ fileId, density }) => [fileId, density]),
+    [
+      [fileIdFor(4), 90],
+      [fileIdFor(9), 5],
+      [fileIdFor(0), 0],
+    ],
+  );
+  assert.deepEqual(entries[0].titles, ['title-a', 'title-b']);
+});
+
+test('a manifest that was served is opened by a box with its header and the same entries', async () => {
+  const { plan, order } = makePlan();
+  const opened = await readManifest(await encoded(), keys.ring, {
+    applianceId: 'box-1',
+    versionInUse: 1,
+    clusterId: 'c1',
+    epoch: 3,
+  });
+  assert.ok(opened.ok);
+  assert.deepEqual(opened.value.entries, manifestEntries(plan, order, catalogue));
+  assert.equal(opened.value.header.version, 2);
+  assert.equal(opened.value.header.fillDensity, 3);
+});
+
+test('the same plan gives the same body, and another plan date gives no new content', () => {
+  const { plan, order } = makePlan();
+  const first = manifestEntries(plan, order, catalogue);
+  const again = manifestEntries(plan, order, catalogue);
+  assert.deepEqual(manifestContent(first).body, manifestContent(again).body);
+  const nextNight = { ...plan, planDate: '2026-06-02' };
+  assert.equal(contentKeyOf(first, plan), contentKeyOf(again, nextNight));
+  assert.notEqual(contentKeyOf(first, plan), contentKeyOf(first, { ...plan, fillDensity: 4 }));
+  assert.notEqual(contentKeyOf(first, plan), contentKeyOf(first.slice(1), plan));
+});
+
+test('an empty plan is a manifest of nothing, and opens', async () => {
+  const { plan } = makePlan();
+  const bytes = await encodeManifest(keys.key, plan, 1, manifestContent([]), NOW_MS);
+  const opened = await readManifest(bytes, keys.ring, { applianceId: 'box-1', versionInUse: 0 });
+  assert.ok(opened.ok);
+  assert.deepEqual(opened.value.entries, []);
+});
+
+test('a manifest that is not whole, not ours, not new or not signed by us is refused with its reason', async () => {
+  const good = await encoded();
+  const altered = Buffer.from(good);
+  altered[altered.length - 3] ^= 1;
+  const headerAltered = Buffer.from(good);
+  headerAltered[120] ^= 2;
+  const bomb = zstdCompressSync(Buffer.alloc(20 * 1024 * 1024));
+  const cases: readonly [what: string, bytes: Buffer, refusal: ManifestRefusal][] = [
+    ['nothing at all', Buffer.alloc(0), 'manifest-malformed'],
+    ['no newline', Buffer.from('abc'), 'manifest-malformed'],
+    ['a header that is no JWS', Buffer.from('abc\nrest'), 'manifest-signature'],
+    ['signed by a stranger', await encoded(stranger.key), 'manifest-signature'],
+    ['an altered header', headerAltered, 'manifest-signature'],
+    ['an altered body', altered, 'manifest-body'],
+    ['a cut body', good.subarray(0, -4), 'manifest-body'],
+    ['for another box', await forged(bodyOf(entry), { applianceId: 'box-2' }), 'manifest-not-ours'],
+    ['for another cluster', await forged(bodyOf(entry), { clusterId: 'c2' }), 'manifest-not-ours'],
+    ['of another epoch', await forged(bodyOf(entry), { epoch: 4 }), 'manifest-epoch'],
+    ['the version in use', await forged(bodyOf(entry), { version: 1 }), 'manifest-stale'],
+    ['a delta', await forged(bodyOf(entry), { kind: 'delta' }), 'manifest-delta'],
+    ['a body that is no zstd', await forged(Buffer.from('x'), {}), 'manifest-body'],
+    ['a decompression bomb', await forged(bomb, {}), 'manifest-body'],
+    ['too few entries', await forged(bodyOf(entry), { entries: 2 }), 'manifest-entries'],
+    ['too many entries', await forged(bodyOf(entry, entry), {}), 'manifest-entries'],
+    ['a file twice', await forged(bodyOf(entry, entry), { entries: 2 }), 'manifest-entries'],
+    ['an unknown field', await forged(bodyOf({ ...entry, evil: 1 }), {}), 'manifest-entries'],
+    ['no JSON', await forged(zstdCompressSync('{\n'), {}), 'manifest-entries'],
+    [
+      'another set',
+      await forged(bodyOf({ ...entry, fileId: fileIdFor(2) }), {}),
+      'manifest-digest',
+    ],
+  ];
+  for (const [what, bytes, refusal] of cases) {
+    const outcome = await readManifest(bytes, keys.ring, {
+      applianceId: 'box-1',
+      versionInUse: 1,
+      clusterId: 'c1',
+      epoch: 3,
+    });
+    assert.equal(outcome.ok ? 'taken' : outcome.failure.refusal, refusal, what);
+    assert.ok(outcome.ok || outcome.failure.detail.length > 0, what);
+  }
+});
+
+test('a listing signed by the same key does not pass for a manifest', async () => {
+  const body = bodyOf(entry);
+  const line = await signCompact(keys.key, JWS_TYPE.listing, { version: 2 });
+  const outcome = await readManifest(Buffer.concat([Buffer.from(`${line}\n`), body]), keys.ring, {
+    applianceId: 'box-1',
+    versionInUse: 0,
+  });
+  assert.equal(outcome.ok ? 'taken' : outcome.failure.refusal, 'manifest-signature');
+});
+
+test('the body is NDJSON that any zstd reads', async () => {
+  const good = await encoded();
+  const text = zstdDecompressSync(good.subarray(good.indexOf(0x0a) + 1)).toString('utf8');
+  assert.equal(text.trimEnd().split('\n').length, 3);
+});
