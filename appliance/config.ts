@@ -1,0 +1,184 @@
+/**
+ * Configuration of `nightfill appliance`: one JSON file.
+ */
+import { Type, type Static } from 'typebox';
+import { isLoopback } from '#base/address.ts';
+import { LOG_LEVELS } from '#base/log.ts';
+import { GIB, KIB, MIB } from '#base/units.ts';
+import { APPLIANCE_ID_PATTERN } from '#control-plane/contract.ts';
+
+const closed = { additionalProperties: false };
+
+const listen = Type.Object(
+  {
+    address: Type.String({ description: 'an IP address of this machine, v4 or v6' }),
+    port: Type.Integer({ minimum: 0, maximum: 65535, description: '0 takes a free one' }),
+  },
+  closed,
+);
+
+export const ApplianceConfigSchema = Type.Object(
+  {
+    applianceId: Type.String({
+      pattern: APPLIANCE_ID_PATTERN,
+      description: 'the identity that the enrolment token names; also its pathway id for players',
+    }),
+    listen: Type.Object(
+      { ...listen.properties },
+      { ...closed, description: 'content; tokens protect it, so that it may be any address' },
+    ),
+    publicBaseUrl: Type.String({
+      pattern: '^https?://[^/?#\\s]+$',
+      maxLength: 255,
+      description: 'scheme://host[:port] where viewers and peers reach `listen`',
+    }),
+    admin: Type.Object(
+      { ...listen.properties },
+      { ...closed, description: 'status, metrics, drain: loopback only' },
+    ),
+    stateDir: Type.String({
+      minLength: 1,
+      description: 'identity, last good documents, view-record spool',
+    }),
+    volumes: Type.Array(
+      Type.Object(
+        {
+          path: Type.String({ minLength: 1, description: 'a directory, best a disk of its own' }),
+          capacityBytes: Type.Integer({
+            minimum: 16 * MIB,
+            description: 'bytes that content may take there; leave 2 % of the disk free',
+          }),
+          speed: Type.Optional(
+            Type.Union([Type.Literal('fast'), Type.Literal('slow')], {
+              description: 'hot files go to fast volumes first; absent: fast',
+            }),
+          ),
+        },
+        closed,
+      ),
+      { minItems: 1, maxItems: 64 },
+    ),
+    enrolmentTokenFile: Type.String({
+      minLength: 1,
+      description: 'read at the first start only; may be deleted afterwards',
+    }),
+    applianceClass: Type.Union([Type.Literal('flash'), Type.Literal('storage')]),
+    servingBps: Type.Integer({
+      minimum: 1_000_000,
+      description: 'bits per second that it can serve, measured or the NIC’s rate',
+    }),
+    reactiveShare: Type.Number({
+      minimum: 0,
+      maximum: 1,
+      default: 0.05,
+      description:
+        'share of the capacity that the manifest cannot claim: room for what is pulled through',
+    }),
+    fill: Type.Object(
+      {
+        concurrency: Type.Integer({
+          minimum: 1,
+          maximum: 64,
+          default: 4,
+          description:
+            'files fetched at once: enough to hide a round trip, few enough to finish files',
+        }),
+        rateBpsMax: Type.Union([Type.Integer({ minimum: 100_000 }), Type.Null()], {
+          default: null,
+          description: 'bits per second for the manifest’s files; null: no limit',
+        }),
+        peerShare: Type.Number({
+          minimum: 0,
+          maximum: 1,
+          default: 0.5,
+          description: 'share of servingBps that other boxes may take under their grants',
+        }),
+      },
+      { ...closed, default: {} },
+    ),
+    miss: Type.Object(
+      {
+        onMiss: Type.Union([Type.Literal('fetch'), Type.Literal('refuse')], {
+          default: 'fetch',
+          description: 'refuse: a viewer whose file is not here gets 404 and goes to the next box',
+        }),
+        firstByteMsMax: Type.Integer({
+          minimum: 100,
+          maximum: 60_000,
+          default: 5000,
+          description:
+            'a viewer leaves a 404 at once and a silent box late: better to say no in time',
+        }),
+        flightsMax: Type.Integer({
+          minimum: 1,
+          maximum: 10_000,
+          default: 512,
+          description: 'chunks fetched on demand at once, 1 MiB of memory each',
+        }),
+      },
+      { ...closed, default: {} },
+    ),
+    sender: Type.Union(
+      [Type.Literal('auto'), Type.Literal('portable'), Type.Literal('zero-copy')],
+      { default: 'auto', description: 'auto: the fastest one that works on this machine' },
+    ),
+    hotCacheBytes: Type.Integer({
+      minimum: 0,
+      maximum: 1024 * GIB,
+      default: 64 * MIB,
+      description: 'chunks kept in memory by the portable sender; 0 switches it off',
+    }),
+    limits: Type.Object(
+      {
+        headerBytesMax: Type.Integer({
+          minimum: 4 * KIB,
+          maximum: 64 * KIB,
+          default: 16 * KIB,
+          description: 'a token of 2 KiB, a CMCD query and a browser’s fields are under 8 KiB',
+        }),
+        headersTimeoutMs: Type.Integer({ minimum: 100, maximum: 120_000, default: 10_000 }),
+        keepAliveTimeoutMs: Type.Integer({
+          minimum: 100,
+          maximum: 600_000,
+          default: 75_000,
+          description: 'longer than a player waits between segments',
+        }),
+        connectionsMax: Type.Integer({
+          minimum: 1,
+          maximum: 1_000_000,
+          default: 20_000,
+          description: 'above it new connections are closed at once; each costs up to 256 KiB',
+        }),
+        pipelinedMax: Type.Integer({ minimum: 1, maximum: 1024, default: 16 }),
+        deliveryBytesPerSecondMin: Type.Integer({
+          minimum: 1,
+          default: 8 * KIB,
+          description: 'below the lowest audio bitrate: a slower client is not playing',
+        }),
+        deliveryGraceMs: Type.Integer({ minimum: 100, maximum: 600_000, default: 30_000 }),
+      },
+      { ...closed, default: {} },
+    ),
+    logLevel: Type.Union(
+      LOG_LEVELS.map((level) => Type.Literal(level)),
+      { default: 'info' },
+    ),
+  },
+  closed,
+);
+export type ApplianceConfig = Static<typeof ApplianceConfigSchema>;
+
+/** What one field alone cannot tell. */
+export function configProblems(config: ApplianceConfig): readonly string[] {
+  const problems: string[] = [];
+  if (!isLoopback(config.admin.address)) {
+    problems.push(
+      `/admin/address: ${config.admin.address} is no loopback address, and the admin listener has no authentication: use 127.0.0.1 or ::1`,
+    );
+  }
+  const paths = new Set(config.volumes.map((volume) => volume.path));
+  if (paths.size < config.volumes.length) {
+    problems.push('/volumes: the same path comes twice: one directory is one volume');
+  }
+  return problems;
+}

@@ -1,0 +1,293 @@
+/**
+ * The sender that runs everywhere: node:http, reads into pooled buffers, hot chunks from memory. The reference for behaviour.
+ *
+ * Requests of one connection are handled one after the other: pipelining costs a queue entry, not a file handle.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { codeOf, failed, success, type Outcome } from '#base/outcome.ts';
+import {
+  listenFailure,
+  type Answer,
+  type CutReason,
+  type Ending,
+  type Handler,
+  type ListenAddress,
+  type RequestView,
+  type Sender,
+  type SenderLimits,
+  type SenderStats,
+} from '../serve/sender.ts';
+import { BodyPump, SlicePool } from './body-pump.ts';
+import { HotChunks } from './hot-chunks.ts';
+
+const WATCH_PERIOD_MS = 1000;
+const BACKLOG = 4096;
+const SLICES_KEPT_MAX = 256; // 64 MiB
+
+interface Waiting {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+/** One connection's requests, in order. */
+class Connection {
+  readonly socket: Socket;
+  readonly waiting: Waiting[] = [];
+  busy = false;
+  pump: BodyPump | null = null;
+  isRefused = false;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+  }
+}
+
+export class PortableSender implements Sender {
+  readonly kind = 'portable';
+  readonly #handle: Handler;
+  readonly #limits: SenderLimits;
+  readonly #server: Server;
+  readonly #hot: HotChunks;
+  readonly #pool = new SlicePool(SLICES_KEPT_MAX);
+  readonly #connections = new Map<Socket, Connection>();
+  readonly #cut: Record<CutReason, number> = {
+    'connections-full': 0,
+    'header-limit': 0,
+    'slow-client': 0,
+    malformed: 0,
+  };
+  #watch: NodeJS.Timeout | null = null;
+  #requests = 0;
+  #bytesSent = 0;
+  #isClosing = false;
+
+  constructor(handle: Handler, limits: SenderLimits, hotChunks: HotChunks) {
+    this.#handle = handle;
+    this.#limits = limits;
+    this.#hot = hotChunks;
+    this.#server = createServer({
+      maxHeaderSize: limits.headerBytesMax,
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.headersTimeoutMs,
+      keepAliveTimeout: limits.keepAliveTimeoutMs,
+      connectionsCheckingInterval: Math.max(100, Math.min(1000, limits.headersTimeoutMs / 4)),
+      noDelay: true,
+    });
+    this.#server.maxConnections = limits.connectionsMax;
+    this.#server.on('drop', () => this.#cut['connections-full']++);
+    this.#server.on('connection', (socket) => this.#connected(socket));
+    this.#server.on('request', (request, response) => this.#received(request, response));
+    this.#server.on('checkContinue', (request, response) => this.#received(request, response));
+    this.#server.on('clientError', (error, socket) =>
+      this.#refuse(codeOf(error), socket as Socket),
+    );
+  }
+
+  async listen(at: ListenAddress): Promise<Outcome<ListenAddress>> {
+    const outcome = await new Promise<Outcome<ListenAddress>>((resolve) => {
+      const onError = (error: Error): void =>
+        resolve(failed(listenFailure(at, codeOf(error), error)));
+      this.#server.once('error', onError);
+      this.#server.listen({ host: at.address, port: at.port, backlog: BACKLOG }, () => {
+        this.#server.off('error', onError);
+        const bound = this.#server.address() as AddressInfo;
+        resolve(success({ address: bound.address, port: bound.port }));
+      });
+    });
+    if (outcome.ok) {
+      this.#watch = setInterval(() => this.#cutSlowClients(), WATCH_PERIOD_MS);
+      this.#watch.unref();
+    }
+    return outcome;
+  }
+
+  /** Takes over a connection that another sender accepted; what that one has read already must be unshifted. */
+  adopt(socket: Socket): void {
+    this.#server.emit('connection', socket);
+  }
+
+  stats(): SenderStats {
+    return {
+      connections: this.#connections.size,
+      requests: this.#requests,
+      bytesSent: this.#bytesSent,
+      cut: { ...this.#cut },
+    };
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#isClosing = true;
+    const closed = new Promise<void>((resolve) => {
+      if (!this.#server.listening) resolve();
+      else this.#server.close(() => resolve());
+    });
+    this.#server.closeIdleConnections();
+    const grace = setTimeout(() => {
+      for (const connection of this.#connections.values()) {
+        connection.pump?.cut('closed');
+        connection.socket.resetAndDestroy();
+      }
+    }, graceMs);
+    await closed;
+    clearTimeout(grace);
+    if (this.#watch !== null) clearInterval(this.#watch);
+  }
+
+  #connected(socket: Socket): void {
+    const connection = new Connection(socket);
+    this.#connections.set(socket, connection);
+    socket.once('close', () => {
+      connection.pump?.cut('aborted');
+      this.#connections.delete(socket);
+    });
+  }
+
+  #received(request: IncomingMessage, response: ServerResponse): void {
+    const connection = this.#connections.get(request.socket);
+    if (connection === undefined) return; // its socket is closed already
+    this.#requests++;
+    connection.waiting.push({ request, response });
+    if (connection.waiting.length >= this.#limits.pipelinedMax) connection.socket.pause();
+    if (!connection.busy) this.#handleNext(connection);
+  }
+
+  #handleNext(connection: Connection): void {
+    const waiting = connection.waiting.shift();
+    if (waiting === undefined || connection.socket.destroyed) return;
+    if (connection.waiting.length < this.#limits.pipelinedMax && connection.socket.isPaused()) {
+      connection.socket.resume();
+    }
+    connection.busy = true;
+    const { request, response } = waiting;
+    const answer = this.#handle(viewOf(request));
+    if (answer instanceof Promise) {
+      answer.then(
+        (settled) => this.#send(connection, request, response, settled),
+        (bug: unknown) =>
+          process.nextTick(() => {
+            throw bug;
+          }),
+      );
+    } else {
+      this.#send(connection, request, response, answer);
+    }
+  }
+
+  #send(
+    connection: Connection,
+    request: IncomingMessage,
+    response: ServerResponse,
+    answer: Answer,
+  ): void {
+    if (connection.socket.destroyed) {
+      answer.ended('aborted');
+      return;
+    }
+    const fields = [...answer.constant.flat, ...answer.varying];
+    if (answer.contentLength !== null) fields.push('Content-Length', String(answer.contentLength));
+    // A request body is never read: what may follow on this connection cannot be told from it.
+    const hasBody =
+      request.headers['transfer-encoding'] !== undefined ||
+      (request.headers['content-length'] ?? '0') !== '0';
+    if (hasBody || this.#isClosing) fields.push('Connection', 'close');
+    response.writeHead(answer.status, fields);
+    const body = answer.body;
+    if (body === null) {
+      this.#end(connection, response, answer, 'complete', hasBody);
+      return;
+    }
+    const pump = new BodyPump(response, answer, this.#hot, this.#pool, (how) => {
+      connection.pump = null;
+      this.#bytesSent += pump.totalSent;
+      const isWhole = pump.totalSent === answer.contentLength;
+      this.#end(
+        connection,
+        response,
+        answer,
+        how === 'complete' && !isWhole ? 'failed' : how,
+        hasBody,
+      );
+    });
+    connection.pump = pump;
+    pump.start(body);
+  }
+
+  #end(
+    connection: Connection,
+    response: ServerResponse,
+    answer: Answer,
+    how: Ending,
+    closeAfter: boolean,
+  ): void {
+    if (how !== 'complete') {
+      connection.socket.resetAndDestroy();
+      answer.ended(how);
+      return;
+    }
+    response.end(() => {
+      if (closeAfter || this.#isClosing) connection.socket.destroySoon();
+    });
+    answer.ended('complete');
+    connection.busy = false;
+    if (connection.waiting.length > 0) setImmediate(() => this.#resume(connection));
+  }
+
+  #resume(connection: Connection): void {
+    if (!connection.busy) this.#handleNext(connection);
+  }
+
+  #cutSlowClients(): void {
+    const { deliveryGraceMs, deliveryBytesPerSecondMin } = this.#limits;
+    const now = performance.now();
+    for (const connection of this.#connections.values()) {
+      const pump = connection.pump;
+      if (pump === null || pump.writeSinceMs === null) continue;
+      const longestMs = deliveryGraceMs + (pump.writingBytes / deliveryBytesPerSecondMin) * 1000;
+      if (now - pump.writeSinceMs < longestMs) continue;
+      this.#cut['slow-client']++;
+      pump.cut('slow');
+      connection.socket.resetAndDestroy();
+    }
+  }
+
+  #refuse(code: string, socket: Socket): void {
+    const connection = this.#connections.get(socket);
+    if (connection?.isRefused === true) return; // the parser complains again about what follows
+    if (connection !== undefined) connection.isRefused = true;
+    const isLarge = code === 'HPE_HEADER_OVERFLOW';
+    const isLate = code === 'ERR_HTTP_REQUEST_TIMEOUT';
+    if (isLarge || isLate) this.#cut['header-limit']++;
+    else if (code !== 'ECONNRESET') this.#cut.malformed++;
+    // An answer may be under way on this connection: nothing may be written between its bytes.
+    if (connection?.busy === true || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const status = isLarge
+      ? '431 Request Header Fields Too Large'
+      : isLate
+        ? '408 Request Timeout'
+        : '400 Bad Request';
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    setTimeout(() => socket.destroy(), 1000).unref(); // a client that goes on sending is not listened to
+  }
+}
+
+function viewOf(request: IncomingMessage): RequestView {
+  const { headers, socket } = request;
+  const purpose = headers['nightfill-purpose'];
+  return {
+    method: request.method ?? '',
+    target: request.url ?? '/',
+    host: headers.host ?? '',
+    range: headers.range,
+    ifRange: typeof headers['if-range'] === 'string' ? headers['if-range'] : undefined,
+    ifMatch: headers['if-match'],
+    ifNoneMatch: headers['if-none-match'],
+    authorization: headers.authorization,
+    purpose: typeof purpose === 'string' ? purpose : undefined,
+    remoteAddress: socket.remoteAddress ?? '',
+    secure: 'encrypted' in socket,
+  };
+}
