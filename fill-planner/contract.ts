@@ -43,10 +43,37 @@ export const OrderSchema = Type.Object(
 );
 export type Order = Static<typeof OrderSchema>;
 
+/** Files fall into this many buckets by the first 12 bits of their id; a cluster shares out buckets, not files. */
+export const SHARE_BUCKETS = 4096;
+export const PLAN_MEMBERS_MAX = 256;
+export const PLAN_BANDS_MAX = 64;
+
+/**
+ * Who shares the files of one range of densities: the `copies` best members by weighted rendezvous.
+ * A member of weight 0 takes no part: a flash box in the tail, a storage box in the head.
+ */
+export const PlanBandSchema = Type.Object(
+  {
+    fromDensity: Type.Number({
+      minimum: 0,
+      description: 'down to here, from where the one above ends',
+    }),
+    copies: Type.Integer({ minimum: 1, maximum: PLAN_MEMBERS_MAX }),
+    weights: Type.Array(Type.Number({ minimum: 0 }), {
+      minItems: 1,
+      maxItems: PLAN_MEMBERS_MAX,
+      description: 'one per member, in the order of members',
+    }),
+  },
+  { additionalProperties: false },
+);
+export type PlanBand = Static<typeof PlanBandSchema>;
+
 /**
  * What one appliance should hold: every file of the order with
  *   density >= `everywhereDensity` (the head, on every box of the cluster), or
- *   density >= `shareDensity` and `shareOwner(fileId, members) === applianceId` (one copy per cluster);
+ *   density >= `shareDensity` and this box among the file's owners: those of the band that the density falls into,
+ *   or, where no band is given, the one that `shareOwner(fileId, members)` names;
  * plus `pins`, minus `drops`.
  */
 export const PlanSchema = Type.Object(
@@ -69,9 +96,16 @@ export const PlanSchema = Type.Object(
       ),
       {
         minItems: 1,
-        maxItems: 64,
+        maxItems: PLAN_MEMBERS_MAX,
         description: 'boxes that share the cluster’s files, with their weights',
       },
+    ),
+    bands: Type.Optional(
+      Type.Array(PlanBandSchema, {
+        minItems: 1,
+        maxItems: PLAN_BANDS_MAX,
+        description: 'by falling density; below the last one nothing is shared out',
+      }),
     ),
     pins: Type.Array(ordinal, { description: 'held whatever the thresholds say' }),
     drops: Type.Array(ordinal, { description: 'not held although the thresholds say so: no room' }),
@@ -114,21 +148,60 @@ export function orderVersionOf(order: Omit<Order, 'orderVersion'>): string {
     .digest('base64url');
 }
 
+/** The bucket of a file: a fileId is a SHA-256, so its own leading bits are the hash. */
+export function shareBucketOf(fileId: FileId): number {
+  return (base64Value(fileId.charCodeAt(0)) << 6) | base64Value(fileId.charCodeAt(1));
+}
+
 /**
- * Which member keeps the cluster's copy of a file: weighted rendezvous, score = -w / ln(h), h uniform in (0, 1).
- * A box that joins or leaves moves only its own share.
+ * Which member keeps the cluster's copy of a file: weighted rendezvous over the file's bucket, score = -w / ln(h),
+ * h uniform in (0, 1). A box that joins or leaves moves only its own share.
  */
 export function shareOwner(fileId: FileId, members: Plan['members']): ApplianceId {
-  let best = members[0].applianceId;
-  let bestScore = -1;
-  for (const member of members) {
-    const score = -member.weight / Math.log(unitHash(fileId, member.applianceId));
-    if (score > bestScore || (score === bestScore && member.applianceId < best)) {
-      bestScore = score;
-      best = member.applianceId;
-    }
+  const weights = members.map((member) => member.weight);
+  const ids = members.map((member) => member.applianceId);
+  return ids[bucketOwners(shareBucketOf(fileId), ids, weights, 1)[0]];
+}
+
+/** The `copies` best members of a bucket, best first, as indices; members of weight 0 never. */
+export function bucketOwners(
+  bucket: number,
+  applianceIds: readonly ApplianceId[],
+  weights: ArrayLike<number>,
+  copies: number,
+): readonly number[] {
+  const scored: { index: number; score: number }[] = [];
+  for (let index = 0; index < applianceIds.length; index++) {
+    if (weights[index] <= 0) continue;
+    const hash = unitHash(bucket, memberSeed(applianceIds[index]));
+    scored.push({ index, score: -weights[index] / Math.log(hash) });
   }
-  return best;
+  scored.sort(
+    (a, b) => b.score - a.score || (applianceIds[a.index] < applianceIds[b.index] ? -1 : 1),
+  );
+  return scored.slice(0, copies).map((entry) => entry.index);
+}
+
+/** For one box: per band and bucket, 1 where the box is an owner: fewer than `copies` members score higher. */
+function ownedBuckets(plan: Plan, bands: readonly PlanBand[]): readonly Uint8Array[] {
+  const ids = plan.members.map((member) => member.applianceId);
+  const self = ids.indexOf(plan.applianceId);
+  const seeds = ids.map(memberSeed);
+  return bands.map(({ weights, copies }) => {
+    const owned = new Uint8Array(SHARE_BUCKETS);
+    if (self === -1 || !(weights[self] > 0)) return owned;
+    for (let bucket = 0; bucket < SHARE_BUCKETS; bucket++) {
+      const own = -weights[self] / Math.log(unitHash(bucket, seeds[self]));
+      let ahead = 0;
+      for (let other = 0; other < ids.length && ahead < copies; other++) {
+        if (other === self || weights[other] <= 0) continue;
+        const score = -weights[other] / Math.log(unitHash(bucket, seeds[other]));
+        if (score > own || (score === own && ids[other] < ids[self])) ahead++;
+      }
+      if (ahead < copies) owned[bucket] = 1;
+    }
+    return owned;
+  });
 }
 
 /** Expands a plan: ordinals in order of falling density, pins that the thresholds do not reach last. Pure. */
@@ -139,20 +212,27 @@ export function expandPlan(
 ): readonly { ordinal: number; density: number }[] {
   const drops = new Set(plan.drops);
   const pins = new Set(plan.pins);
+  const bands = plan.bands ?? [
+    { fromDensity: 0, copies: 1, weights: plan.members.map((member) => member.weight) },
+  ];
+  const owned = ownedBuckets(plan, bands);
   const held: { ordinal: number; density: number }[] = [];
   for (let at = 0; at < order.ordinals.length; at++) {
     const density = order.densities[at];
     const ordinal = order.ordinals[at];
-    const pinned = pins.delete(ordinal);
-    if (!pinned) {
-      if (density < plan.shareDensity && density < plan.everywhereDensity) continue;
-      if (drops.has(ordinal)) continue;
-      if (density < plan.everywhereDensity) {
-        const fileId = fileIdOfOrdinal(ordinal);
-        if (fileId === undefined || shareOwner(fileId, plan.members) !== plan.applianceId) continue;
-      }
+    const fileId = fileIdOfOrdinal(ordinal);
+    if (fileId === undefined) continue;
+    if (pins.delete(ordinal)) {
+      held.push({ ordinal, density });
+      continue;
     }
-    if (fileIdOfOrdinal(ordinal) !== undefined) held.push({ ordinal, density });
+    if (drops.has(ordinal)) continue;
+    if (density < plan.everywhereDensity) {
+      if (density < plan.shareDensity) continue;
+      const band = bands.findIndex((entry) => density >= entry.fromDensity);
+      if (band === -1 || owned[band][shareBucketOf(fileId)] === 0) continue;
+    }
+    held.push({ ordinal, density });
   }
   for (const ordinal of [...pins].sort((a, b) => a - b)) {
     if (fileIdOfOrdinal(ordinal) !== undefined) held.push({ ordinal, density: 0 });
@@ -160,9 +240,32 @@ export function expandPlan(
   return held;
 }
 
-function unitHash(fileId: FileId, applianceId: ApplianceId): number {
-  const digest = createHash('sha256').update(`${fileId} ${applianceId}`).digest();
-  return (digest.readUIntBE(0, 6) + 0.5) / 2 ** 48;
+function base64Value(code: number): number {
+  if (code >= 97) return code - 71; // a-z -> 26-51
+  if (code === 95) return 63; // _
+  if (code >= 65) return code - 65; // A-Z -> 0-25
+  return code === 45 ? 62 : code + 4; // - -> 62, 0-9 -> 52-61
+}
+
+const seedOf = new Map<ApplianceId, number>();
+const SEEDS_MAX = 100_000;
+
+function memberSeed(applianceId: ApplianceId): number {
+  let seed = seedOf.get(applianceId);
+  if (seed === undefined) {
+    seed = createHash('sha256').update(applianceId).digest().readUInt32BE(0);
+    if (seedOf.size >= SEEDS_MAX) seedOf.clear();
+    seedOf.set(applianceId, seed);
+  }
+  return seed;
+}
+
+/** MurmurHash3's finaliser over (bucket, seed), as a number in (0, 1). */
+function unitHash(bucket: number, seed: number): number {
+  let hash = seed ^ Math.imul(bucket + 1, 0x9e3779b1);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (((hash ^ (hash >>> 16)) >>> 0) + 0.5) / 2 ** 32;
 }
 
 // ---------------------------------------------------------------- planner input
