@@ -1,0 +1,125 @@
+/**
+ * One measured run: a load process on its own core against a server process on another, with the server's CPU beside it.
+ */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { cpus } from 'node:os';
+import path from 'node:path';
+import { cpuSecondsOf } from './cpu.ts';
+import type { LoadReport, LoadSpec } from './generator.ts';
+import type { Namespace } from './namespace.ts';
+
+export const NODE_FLAGS = ['--disable-warning=ExperimentalWarning'];
+const SERVER_CORE = 0;
+const LOAD_CORE = 1;
+const START_DEADLINE_MS = 20_000;
+const STOP_DEADLINE_MS = 5_000;
+const OUTPUT_BYTES_MAX = 1024 * 1024;
+
+export interface Measured {
+  readonly load: LoadReport;
+  readonly cpuSeconds: number; // of the server, over the whole run
+  readonly bytesPerSecond: number;
+  readonly cpuSecondsPerGb: number; // 10^9 bytes
+}
+
+/** A server that was started here, and is stopped here. */
+export interface RunningServer extends AsyncDisposable {
+  readonly name: string;
+  readonly pid: number;
+}
+
+/** Pins a command to a core, where there are two: on one core nothing is told apart anyway. */
+export function pinned(core: 'server' | 'load', argv: readonly string[]): readonly string[] {
+  if (cpus().length < 2 || spawnSync('taskset', ['-V']).error !== undefined) return argv;
+  return ['taskset', '-c', String(core === 'server' ? SERVER_CORE : LOAD_CORE), ...argv];
+}
+
+/** Starts `argv` in the namespace, pinned; resolves when `isReady` says so of its output. Throws with that output where it ends before. */
+export async function startServer(
+  name: string,
+  argv: readonly string[],
+  namespace: Namespace,
+  isReady: (output: string) => boolean,
+  pin = true,
+): Promise<RunningServer & { readonly output: () => string }> {
+  const command = namespace.inside(pin ? pinned('server', argv) : argv);
+  const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  const ready = new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('was not ready in time')), START_DEADLINE_MS);
+    const take = (part: Buffer): void => {
+      if (output.length < OUTPUT_BYTES_MAX) output += part.toString('utf8');
+      if (isReady(output)) {
+        clearTimeout(timer);
+        resolve();
+      }
+    };
+    child.stdout.on('data', take);
+    child.stderr.on('data', take);
+    child.on('error', reject);
+    child.on('exit', (code, signal) => {
+      clearTimeout(timer);
+      reject(new Error(`ended with ${signal ?? `status ${code}`}`));
+    });
+  });
+  const onExit = (): void => void child.kill('SIGKILL');
+  process.on('exit', onExit);
+  const stop = async (): Promise<void> => {
+    await stopChild(child);
+    process.off('exit', onExit);
+  };
+  try {
+    await ready;
+  } catch (thrown) {
+    await stop();
+    throw new Error(`${name} ${(thrown as Error).message}:\n${output.slice(-4000)}`, {
+      cause: thrown,
+    });
+  }
+  return { name, pid: child.pid!, output: () => output, [Symbol.asyncDispose]: stop };
+}
+
+async function stopChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS);
+    child.once('exit', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    child.kill('SIGTERM');
+  });
+}
+
+/** One load run. The server's CPU before and after it is set against every byte that arrived, warm-up included. */
+export async function measure(
+  spec: LoadSpec,
+  serverPid: number,
+  namespace: Namespace,
+): Promise<Measured> {
+  const argv = [process.execPath, ...NODE_FLAGS, path.join(import.meta.dirname, 'main.ts')];
+  const command = namespace.inside(pinned('load', [...argv, JSON.stringify(spec)]));
+  const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
+  const onExit = (): void => void child.kill('SIGKILL');
+  process.on('exit', onExit);
+  let output = '';
+  let problems = '';
+  child.stdout.on('data', (part: Buffer) => (output += part.toString('utf8')));
+  child.stderr.on('data', (part: Buffer) => (problems += part.toString('utf8')));
+  const cpuAtStart = cpuSecondsOf(serverPid);
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  const cpuAtEnd = cpuSecondsOf(serverPid);
+  process.off('exit', onExit);
+  if (code !== 0) throw new Error(`the load generator ended with status ${code}:\n${problems}`);
+  const load = JSON.parse(output) as LoadReport;
+  if (load.errors > 0) {
+    throw new Error(`${load.errors} requests failed, the first: ${load.firstError}`);
+  }
+  const cpuSeconds = cpuAtEnd - cpuAtStart;
+  return {
+    load,
+    cpuSeconds,
+    bytesPerSecond: load.bytes / (load.durationMs / 1000),
+    cpuSecondsPerGb: cpuSeconds / (load.totalBytes / 1e9),
+  };
+}
