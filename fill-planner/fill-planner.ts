@@ -22,6 +22,10 @@ import { siteSummaryOf, type NightSummary, type SiteSummary } from './report/sum
 export type { NightSummary, SiteSummary } from './report/summary.ts';
 export { summaryText } from './report/summary.ts';
 export { planningOptions, PlanningOptionsSchema, type PlanningOptions } from './config.ts';
+export { POLICIES as CACHE_POLICIES } from './simulate/cache/catalogue.ts';
+export { readTrace } from './simulate/cache/io/trace-file.ts';
+export { runPolicy, type CacheResult } from './simulate/cache/run.ts';
+export type { Trace } from './simulate/cache/trace.ts';
 
 const DAY_MS = 86_400_000;
 const PROBLEMS_MAX = 1000;

@@ -8,6 +8,7 @@ import { planNight, planningOptions, summaryText, type PlanRefusal } from './fil
 import { controlPlaneClient } from './io/control-plane-client.ts';
 import { dayOf } from './intake.ts';
 import { readPlanKey, readToken } from './io/secrets.ts';
+import { addCommands as addSimulateCommands } from './simulate/commands.ts';
 
 interface PlanFlags {
   readonly controlPlane: string;
@@ -27,6 +28,7 @@ export function addCommands(program: Command): void {
     .option('--date <YYYY-MM-DD>', 'UTC date of the plan (default: today)')
     .option('--dry-run', 'plan and show, hand nothing in')
     .action(plan);
+  addSimulateCommands(program);
 }
 
 async function plan(flags: PlanFlags): Promise<void> {
