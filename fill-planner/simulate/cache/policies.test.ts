@@ -55,13 +55,13 @@ for (const [name, createModel] of Object.entries(MODELS)) {
     const trace = syntheticTrace(3, 4000, 300, 40);
     for (const capacityBytes of [1, 17, 100, 1000, 3000, 100_000]) {
       const model = createModel(capacityBytes);
-      const policy = POLICIES[name]!({
+      const policy = POLICIES[name]({
         objects: trace.objects,
         capacityBytes,
         nextAt: () => nextRequests(trace),
       });
       for (let at = 0; at < trace.requests; at++) {
-        const [id, size] = [trace.ids[at]!, trace.sizes[at]!];
+        const [id, size] = [trace.ids[at], trace.sizes[at]];
         assert.equal(
           policy.request(id, size, at),
           model(id, size),
@@ -82,8 +82,8 @@ for (const [name, create] of Object.entries(POLICIES)) {
         nextAt: () => nextRequests(trace),
       });
       for (let at = 0; at < trace.requests; at++) {
-        const size = trace.sizes[at]!;
-        const isHit = policy.request(trace.ids[at]!, size, at);
+        const size = trace.sizes[at];
+        const isHit = policy.request(trace.ids[at], size, at);
         assert.ok(policy.bytesHeld() <= capacityBytes, `${policy.bytesHeld()} of ${capacityBytes}`);
         if (size > capacityBytes) assert.equal(isHit, false);
       }
@@ -101,7 +101,7 @@ for (const [name, create] of Object.entries(POLICIES)) {
 test('with objects of one size no policy beats Belady, and PFOO-L is below all of them', () => {
   const trace = syntheticTrace(11, 6000, 500, 1);
   for (const capacityBytes of [20, 60, 200]) {
-    const belady = runPolicy(trace, POLICIES['belady']!, capacityBytes);
+    const belady = runPolicy(trace, POLICIES['belady'], capacityBytes);
     const bound = pfooLower(trace, capacityBytes);
     assert.ok(bound.missObjects <= belady.missObjects);
     assert.ok(bound.missBytes <= belady.missBytes);
@@ -126,8 +126,8 @@ test('PFOO-L is below every policy in bytes too when sizes differ', () => {
 
 test('a tenth of the keys tells the miss ratio of all of them within its own error bars', () => {
   const trace = syntheticTrace(17, 60_000, 20_000, 8);
-  const exact = runPolicy(trace, POLICIES['lru']!, 20_000);
-  const sampled = sampledRatio(trace, POLICIES['lru']!, 20_000, { share: 0.1, seeds: 20 });
+  const exact = runPolicy(trace, POLICIES['lru'], 20_000);
+  const sampled = sampledRatio(trace, POLICIES['lru'], 20_000, { share: 0.1, seeds: 20 });
   const off = Math.abs(sampled.objectMissRatio - exact.objectMissRatio);
   assert.ok(
     off < 4 * sampled.objectMissRatioError + 0.01,
