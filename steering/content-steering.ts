@@ -1,0 +1,158 @@
+/**
+ * The steering manifest that players reload: where the session's pathways stand now.
+ *
+ * Every answer is 200 with a body that no player chokes on. What players do with anything else is why: hls.js stops
+ * steering for good on 410, 429 or another VERSION and loops hot without TTL; VHS loops hot when its first request
+ * fails; dash.js stops on 404; a DASH client ends playback when no pathway is one of its own. So:
+ *   a blob of ours                        -> its pathways, by what is known of the boxes now
+ *   a blob that is well-formed, not ours  -> its own list back, in its own order (keys may have changed; it steers only itself)
+ *   anything else                         -> the pathway that the player says it uses, boxes near its address, the origin
+ *
+ * Shape:      (world, session, random) -> SteeringManifest
+ * Invariants: (1) VERSION 1; integer TTL >= 5; at least two pathways, all different; RELOAD-URI absolute
+ *             (2) the origin stands behind every box that is well, and before boxes that are not
+ *             (3) among boxes that are well the order of the assignment is kept: nobody moves without a reason
+ * Source:     draft-pantos-content-steering; ETSI TS 103 998; RFC 8216bis
+ */
+import type { Random } from '#base/random.ts';
+import { ORIGIN_PATHWAY_ID } from '#control-plane/contract.ts';
+import { candidatesFor, judge, locate, type World } from './candidates.ts';
+import type { SteeringManifest } from './contract.ts';
+import { hashText } from './fleet.ts';
+import { pathwayOf } from './answer.ts';
+import { rankBoxes } from './ranking.ts';
+import type { Session } from './session-blob.ts';
+
+export interface TtlPolicy {
+  readonly steadySeconds: number;
+  readonly degradedSeconds: number;
+}
+
+/** What the player says about itself. Hints: supplied by the client, never trusted. */
+export interface PlayerHints {
+  readonly pathways: readonly { readonly id: string; readonly throughputBps: number | null }[];
+}
+
+const TTL_SECONDS_MIN = 5;
+const TTL_SECONDS_MAX = 3600;
+const TTL_JITTER = 0.2;
+const HINTS_MAX = 16;
+const HINT_CHARACTERS_MAX = 1024;
+const PATHWAY_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/;
+/** Fills a list of one: players ignore ids that they do not know, but hls.js fails over only with two or more. */
+export const STANDBY_PATHWAY_ID = 'standby';
+
+/** TTL by policy, spread by 20 % either way so that players do not come back together. */
+export function jitteredTtl(policy: TtlPolicy, isDegraded: boolean, random: Random): number {
+  const base = isDegraded ? policy.degradedSeconds : policy.steadySeconds;
+  const ttl = Math.round(base * (1 + TTL_JITTER * (2 * random.next() - 1)));
+  return Math.min(TTL_SECONDS_MAX, Math.max(TTL_SECONDS_MIN, ttl));
+}
+
+/** For a session of ours. */
+export function steerSession(
+  world: World,
+  session: Session,
+  reloadUri: string,
+  policy: TtlPolicy,
+  random: Random,
+): SteeringManifest {
+  const family = session.client.family;
+  const classes = session.assigned.map((id, at) => ({ id, at, rank: rankOf(world, id, family) }));
+  const isDegraded = classes.some(({ rank }) => rank !== RANK.well && rank !== RANK.origin);
+  classes.sort((a, b) => a.rank - b.rank || a.at - b.at);
+  return manifest(
+    classes.map(({ id }) => id),
+    jitteredTtl(policy, isDegraded, random),
+    reloadUri,
+  );
+}
+
+/** For a blob that reads well but is not signed by us. */
+export function steerUnverified(
+  session: Session,
+  reloadUri: string,
+  policy: TtlPolicy,
+  random: Random,
+): SteeringManifest {
+  return manifest(session.assigned, jitteredTtl(policy, false, random), reloadUri);
+}
+
+/** For anything else. `address` is the caller's own. Without a snapshot (`world` null) there are no boxes to name. */
+export function steerUnknown(
+  world: World | null,
+  address: Uint8Array | null,
+  hints: PlayerHints,
+  reloadUri: string,
+  policy: TtlPolicy,
+  random: Random,
+): SteeringManifest {
+  const ids = hints.pathways.map(({ id }) => id);
+  if (world !== null && address !== null) {
+    const candidates = candidatesFor(world, locate(world.fleet, address, null));
+    const ranking = rankBoxes(world, candidates, hashText(address.join('.')), () => true);
+    ids.push(...ranking.candidates.map(pathwayOf));
+  }
+  return manifest([...ids, ORIGIN_PATHWAY_ID], jitteredTtl(policy, false, random), reloadUri);
+}
+
+/**
+ * `_HLS_pathway`, `_HLS_throughput`, `_DASH_pathway`, `_DASH_throughput` as players really send them: quoted or not,
+ * one id or a list, throughputs by position, some of them empty.
+ */
+export function parseHints(query: string): PlayerHints {
+  const ids = listOf(query, 'pathway');
+  const rates = listOf(query, 'throughput');
+  const pathways: PlayerHints['pathways'][number][] = [];
+  for (let at = 0; at < Math.min(ids.length, HINTS_MAX); at++) {
+    if (!PATHWAY_ID.test(ids[at])) continue;
+    const rate = rates[at] ?? '';
+    const bps = /^\d{1,15}(\.\d+)?$/.test(rate) ? Math.round(Number(rate)) : null;
+    pathways.push({ id: ids[at], throughputBps: bps });
+  }
+  return { pathways };
+}
+
+function listOf(query: string, what: 'pathway' | 'throughput'): readonly string[] {
+  for (const part of query.split('&', 64)) {
+    const equals = part.indexOf('=');
+    if (equals === -1 || part.length > HINT_CHARACTERS_MAX) continue;
+    const name = part.slice(0, equals);
+    if (name !== `_HLS_${what}` && name !== `_DASH_${what}`) continue;
+    const text = decode(part.slice(equals + 1));
+    const bare = text.length >= 2 && text.startsWith('"') && text.endsWith('"');
+    return (bare ? text.slice(1, -1) : text).split(',', HINTS_MAX).map((item) => item.trim());
+  }
+  return [];
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return '';
+  }
+}
+
+const RANK = { well: 0, full: 1, origin: 2, draining: 3, doubtful: 4, dead: 5 } as const;
+
+function rankOf(world: World, pathwayId: string, family: 4 | 6): number {
+  if (pathwayId === ORIGIN_PATHWAY_ID) return RANK.origin;
+  const index = world.fleet.indexOf.get(pathwayId);
+  if (index === undefined) return RANK.dead;
+  const { usability, why } = judge(world, world.fleet.appliances[index], family);
+  if (usability === 'usable') return RANK.well;
+  if (usability === 'full') return RANK.full;
+  if (usability === 'excluded') return RANK.dead;
+  return why === 'draining' ? RANK.draining : RANK.doubtful;
+}
+
+function manifest(
+  pathways: readonly string[],
+  ttlSeconds: number,
+  reloadUri: string,
+): SteeringManifest {
+  const unique = [...new Set(pathways)].slice(0, HINTS_MAX);
+  if (unique.length < 2) unique.push(STANDBY_PATHWAY_ID);
+  return { VERSION: 1, TTL: ttlSeconds, 'RELOAD-URI': reloadUri, 'PATHWAY-PRIORITY': unique };
+}

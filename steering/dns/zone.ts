@@ -1,0 +1,280 @@
+/**
+ * What our zone says: the boxes by name, the best boxes for a client, steering itself.
+ *
+ *   <zone>                       SOA, NS
+ *   <name server>.<zone>         A, AAAA
+ *   steer.<zone>                 A, AAAA of this service
+ *   v.<zone>                     the best boxes for the client, irrespective of the file: 2-3 addresses, TTL 20
+ *   <applianceId>.oca.<zone>     A, AAAA of that box, TTL 300
+ *
+ * The client is the prefix that its resolver passed on (client subnet), else the resolver itself.
+ *
+ * Shape:      answer(zone, world, query, resolver address) -> Response; pure
+ * Invariants: (1) an answer depends on the client only below v.<zone>, and on no more of its address than the scope says
+ *             (2) every query with a client subnet gets one back; only address answers of v.<zone> have a scope above 0
+ *             (3) the scope depends on the prefix table alone: health changes the answer, never the scope
+ * Source:     RFC 1034, 2308 (negatives), 7871, 8482 (ANY), 8914
+ */
+import { maskBytes, parseAddress } from '#base/address.ts';
+import { candidatesFor, placeOf, type Candidate, type World } from '../candidates.ts';
+import { addressOf, hashText, mix32, type Fleet } from '../fleet.ts';
+import { lookUp, lookUpScoped, unmapped } from '../place.ts';
+import { rankBoxes } from '../ranking.ts';
+import {
+  CLASS_IN,
+  EMPTY_RESPONSE,
+  encodeName,
+  lowerCase,
+  RCODE,
+  TYPE,
+  type Query,
+  type ResourceRecord,
+  type Response,
+} from './message.ts';
+
+export const TTL_SECONDS = {
+  best: 20,
+  appliance: 300,
+  steer: 20,
+  nameServer: 3600,
+  ns: 86_400,
+  soa: 3600,
+  negative: 30,
+  any: 3600,
+} as const;
+const EDE = { notReady: 14, notAuthoritative: 20 } as const;
+const SERIAL_MAX = 0xffff_ffff;
+
+export interface Zone {
+  readonly labels: readonly string[]; // lower case
+  readonly nameServers: readonly NameServer[];
+  readonly steerAddresses: readonly Uint8Array[];
+}
+
+export interface NameServer {
+  readonly labels: readonly string[]; // absolute
+  readonly addresses: readonly Uint8Array[];
+}
+
+export interface ZoneOptions {
+  readonly zone: string;
+  readonly nameServers: readonly { readonly name: string; readonly addresses: readonly string[] }[];
+  readonly steerAddresses: readonly string[];
+}
+
+export function createZone(options: ZoneOptions): Zone {
+  const labels = lowerCase(options.zone).split('.');
+  return {
+    labels,
+    nameServers: options.nameServers.map(({ name, addresses }) => ({
+      labels: [...lowerCase(name).split('.'), ...labels],
+      addresses: addresses.flatMap(bytesOfAddress),
+    })),
+    steerAddresses: options.steerAddresses.flatMap(bytesOfAddress),
+  };
+}
+
+function bytesOfAddress(text: string): Uint8Array[] {
+  const bytes = parseAddress(text);
+  return bytes === null ? [] : [bytes];
+}
+
+/** `resolver`: the address that the query came from. `world` is null until a first snapshot is there. */
+export function answerQuery(
+  zone: Zone,
+  world: World | null,
+  query: Query,
+  resolver: Uint8Array,
+): Response {
+  const scopeBits = query.edns?.subnet == null ? null : 0;
+  const base = { ...EMPTY_RESPONSE, scopeBits };
+  if (query.opcode !== 0) return { ...base, rcode: RCODE.notImp };
+  if (query.edns !== null && query.edns.version > 0) {
+    return { ...base, rcode: RCODE.badVers, scopeBits: null };
+  }
+  if (query.name === null) return base; // no question, a cookie: RFC 7873 5.4
+  const relative = relativeTo(zone, query.name.labels);
+  if (relative === null || query.class !== CLASS_IN) {
+    return { ...base, rcode: RCODE.refused, ede: EDE.notAuthoritative };
+  }
+  if (query.type === TYPE.AXFR || query.type === TYPE.IXFR) {
+    return { ...base, rcode: RCODE.refused };
+  }
+  return atName(zone, world, query, resolver, relative, { ...base, authoritative: true });
+}
+
+function atName(
+  zone: Zone,
+  world: World | null,
+  query: Query,
+  resolver: Uint8Array,
+  relative: readonly string[],
+  base: Response,
+): Response {
+  const name = relative.join('.');
+  const found = (records: readonly ResourceRecord[], extra: Partial<Response> = {}): Response => {
+    if (query.type === TYPE.ANY) {
+      return { ...base, answers: [hinfo()] };
+    }
+    const answers = records.filter(({ type }) => type === query.type);
+    if (answers.length === 0) return negative(zone, world, base, relative, RCODE.noError);
+    return { ...base, ...extra, answers };
+  };
+  if (name === '')
+    return found([soa(zone, world, 0), ...nsRecords(zone)], { additional: glue(zone) });
+  if (name === 'steer') return found(addressRecords(zone.steerAddresses, TTL_SECONDS.steer));
+  const server = zone.nameServers.find(({ labels }) =>
+    sameLabels(labels, query.name?.labels ?? []),
+  );
+  if (server !== undefined) {
+    return found(addressRecords(server.addresses, TTL_SECONDS.nameServer));
+  }
+  if (name === 'oca') return found([]);
+  const isApplianceName = relative.length === 2 && relative[1] === 'oca';
+  if (name === 'v' || isApplianceName) {
+    if (world === null) return { ...base, rcode: RCODE.servFail, ede: EDE.notReady };
+    if (name === 'v') {
+      const { addresses, scopeBits } = bestBoxes(world, query, resolver);
+      return found(addressRecords(addresses, TTL_SECONDS.best), {
+        scopeBits: base.scopeBits === null ? null : scopeBits,
+      });
+    }
+    const address = applianceAddresses(world.fleet).get(relative[0]);
+    if (address !== undefined) {
+      return found(address === null ? [] : addressRecords([address], TTL_SECONDS.appliance));
+    }
+  }
+  // A name server two labels down makes the label between them exist, empty.
+  const isParent = zone.nameServers.some(
+    ({ labels }) =>
+      labels.length > (query.name?.labels.length ?? 0) &&
+      sameLabels(labels.slice(-(query.name?.labels.length ?? 0)), query.name?.labels ?? []),
+  );
+  if (isParent) return found([]);
+  return negative(zone, world, base, relative, RCODE.nxDomain);
+}
+
+/** The boxes for the client behind a query, in order of preference. */
+function bestBoxes(
+  world: World,
+  query: Query,
+  resolver: Uint8Array,
+): { addresses: readonly Uint8Array[]; scopeBits: number } {
+  const { fleet } = world;
+  const subnet = query.edns?.subnet ?? null;
+  const bytesWanted = query.type === TYPE.AAAA ? 16 : 4;
+  // A source of 0 bits asks for privacy: the resolver's own address, and an answer good for everybody behind it.
+  const isAnonymous = subnet === null || subnet.sourceBits === 0;
+  const scoped = isAnonymous
+    ? { cover: lookUp(fleet.prefixes, resolver), scopeBits: 0 }
+    : lookUpScoped(fleet.prefixes, subnet.address, subnet.sourceBits);
+  const block = isAnonymous
+    ? unmapped(resolver)
+    : maskBytes(subnet.address, Math.min(scoped.scopeBits, subnet.sourceBits));
+  // The family of an answer is what was asked for: A for IPv4, AAAA for IPv6; the client has both or would not ask.
+  const place = placeOf(fleet, scoped.cover, 6, null);
+  const isOfFamily = ({ appliance }: Candidate): boolean =>
+    appliance.address?.length === bytesWanted;
+  const key = mix32(hashText(block.join('.')));
+  const ranking = rankBoxes(world, candidatesFor(world, place), key, isOfFamily);
+  const addresses: Uint8Array[] = [];
+  for (const target of ranking.candidates) {
+    if (target.kind === 'appliance' && target.appliance.address !== null) {
+      addresses.push(target.appliance.address);
+    }
+  }
+  if (addresses.length === 0) {
+    const origin = addressOf(fleet.snapshot.origin.baseUrl);
+    if (origin?.length === bytesWanted) addresses.push(origin);
+  }
+  return { addresses, scopeBits: scoped.scopeBits };
+}
+
+const addressesOfFleet = new WeakMap<Fleet, ReadonlyMap<string, Uint8Array | null>>();
+
+/** Box names in lower case, as DNS compares them; null where a box has no address of its own. */
+function applianceAddresses(fleet: Fleet): ReadonlyMap<string, Uint8Array | null> {
+  let known = addressesOfFleet.get(fleet);
+  if (known === undefined) {
+    known = new Map(
+      fleet.appliances.map(({ applianceId, address }) => [lowerCase(applianceId), address]),
+    );
+    addressesOfFleet.set(fleet, known);
+  }
+  return known;
+}
+
+function relativeTo(zone: Zone, labels: readonly string[]): readonly string[] | null {
+  const extra = labels.length - zone.labels.length;
+  if (extra < 0 || !sameLabels(labels.slice(extra), zone.labels)) return null;
+  return labels.slice(0, extra);
+}
+
+function sameLabels(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((label, at) => label === b[at]);
+}
+
+function negative(
+  zone: Zone,
+  world: World | null,
+  base: Response,
+  relative: readonly string[],
+  rcode: number,
+): Response {
+  const record = soa(zone, world, relative.length);
+  return { ...base, rcode, authority: [{ ...record, ttl: TTL_SECONDS.negative }] };
+}
+
+function addressRecords(addresses: readonly Uint8Array[], ttl: number): ResourceRecord[] {
+  return addresses.map((data) => ({
+    owner: { drop: 0 },
+    type: data.length === 4 ? TYPE.A : TYPE.AAAA,
+    ttl,
+    data,
+  }));
+}
+
+function nsRecords(zone: Zone): ResourceRecord[] {
+  return zone.nameServers.map(({ labels }) => ({
+    owner: { drop: 0 },
+    type: TYPE.NS,
+    ttl: TTL_SECONDS.ns,
+    data: encodeName(labels),
+  }));
+}
+
+function glue(zone: Zone): ResourceRecord[] {
+  return zone.nameServers.flatMap(({ labels, addresses }) =>
+    addresses.map((data) => ({
+      owner: labels,
+      type: data.length === 4 ? TYPE.A : TYPE.AAAA,
+      ttl: TTL_SECONDS.nameServer,
+      data,
+    })),
+  );
+}
+
+/** `drop`: labels between the question's name and the zone. The serial is the snapshot's version. */
+function soa(zone: Zone, world: World | null, drop: number): ResourceRecord {
+  const numbers = Buffer.alloc(20);
+  const serial = Math.min(SERIAL_MAX, world?.fleet.epochs.snapshot ?? 0);
+  [serial, 3600, 600, 86_400, TTL_SECONDS.negative].forEach((value, at) => {
+    numbers.writeUInt32BE(value, at * 4);
+  });
+  const primary = zone.nameServers[0]?.labels ?? zone.labels;
+  return {
+    owner: { drop },
+    type: TYPE.SOA,
+    ttl: TTL_SECONDS.soa,
+    data: Buffer.concat([encodeName(primary), encodeName(['hostmaster', ...zone.labels]), numbers]),
+  };
+}
+
+function hinfo(): ResourceRecord {
+  return {
+    owner: { drop: 0 },
+    type: TYPE.HINFO,
+    ttl: TTL_SECONDS.any,
+    data: Buffer.from('\x07RFC8482\x00', 'latin1'),
+  };
+}

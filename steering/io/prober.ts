@@ -1,0 +1,135 @@
+/**
+ * Our own look at boxes: a TCP connect within 200 ms, then a small HTTP request on the same connection.
+ *
+ * Boxes in doubt are probed every period; with the control plane gone, all are, as far as the rate allows. Any HTTP
+ * answer counts as an answer: the question is whether the box is there, not what it thinks of the path.
+ *
+ * Invariants: (1) one probe per box at a time; at most `perSecondMax` probes a second
+ *             (2) every probe ends within connectMs + requestMs
+ */
+import net from 'node:net';
+import type { Clock, Milliseconds, Timer } from '#base/clock.ts';
+import { codeOf } from '#base/outcome.ts';
+import type { ApplianceId } from '#control-plane/contract.ts';
+import type { ProbeResult } from '../evidence.ts';
+
+export interface ProbeLimits {
+  readonly periodMs: Milliseconds;
+  readonly connectMs: Milliseconds;
+  readonly requestMs: Milliseconds;
+  readonly perSecondMax: number;
+}
+
+export interface ProbeTarget {
+  readonly applianceId: ApplianceId;
+  readonly baseUrl: string;
+}
+
+export interface ProberOptions {
+  readonly limits: ProbeLimits;
+  readonly clock: Clock;
+  /** Boxes to look at now, most doubtful first. */
+  readonly targets: () => readonly ProbeTarget[];
+  readonly onResult: (applianceId: ApplianceId, result: ProbeResult) => void;
+}
+
+const TICK_MS = 50;
+const ANSWER_BYTES_MAX = 16;
+
+export class Prober {
+  readonly #options: ProberOptions;
+  readonly #lastMs = new Map<ApplianceId, Milliseconds>();
+  readonly #running = new Set<ApplianceId>();
+  readonly #sockets = new Set<net.Socket>();
+  #allowance = 0;
+  #timer: Timer | null = null;
+  probes = 0;
+
+  constructor(options: ProberOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#timer = this.#options.clock.every(TICK_MS, () => this.#tick());
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Looks at one box at the next tick, whenever it was looked at last. */
+  hurry(applianceId: ApplianceId): void {
+    this.#lastMs.delete(applianceId);
+  }
+
+  #tick(): void {
+    const { limits, clock, targets } = this.#options;
+    const nowMs = clock.monotonicMs();
+    this.#allowance = Math.min(
+      Math.max(1, limits.perSecondMax / 4),
+      this.#allowance + (limits.perSecondMax * TICK_MS) / 1000,
+    );
+    const wanted = targets();
+    if (this.#lastMs.size > 2 * wanted.length + 1000) this.#lastMs.clear();
+    for (const target of wanted) {
+      if (this.#allowance < 1) return;
+      const lastMs = this.#lastMs.get(target.applianceId) ?? -Infinity;
+      if (nowMs - lastMs < limits.periodMs || this.#running.has(target.applianceId)) continue;
+      this.#allowance--;
+      this.#lastMs.set(target.applianceId, nowMs);
+      void this.#probe(target);
+    }
+  }
+
+  async #probe({ applianceId, baseUrl }: ProbeTarget): Promise<void> {
+    this.#running.add(applianceId);
+    this.probes++;
+    const result = await this.#ask(baseUrl);
+    this.#running.delete(applianceId);
+    this.#options.onResult(applianceId, result);
+  }
+
+  #ask(baseUrl: string): Promise<ProbeResult> {
+    const { limits, clock } = this.#options;
+    const url = new URL(baseUrl);
+    const host = url.hostname.replace(/^\[|\]$/g, '');
+    const isTls = url.protocol === 'https:';
+    const port = url.port === '' ? (isTls ? 443 : 80) : Number(url.port);
+    return new Promise((resolve) => {
+      const socket = net.connect({ host, port });
+      this.#sockets.add(socket);
+      let timer = clock.after(limits.connectMs, () => end('timed-out'));
+      const end = (result: ProbeResult): void => {
+        timer.cancel();
+        this.#sockets.delete(socket);
+        socket.destroy();
+        resolve(result);
+      };
+      socket.on('connect', () => {
+        timer.cancel();
+        // A TLS box that accepts is there; its certificate is the players' business.
+        if (isTls) return end('answered');
+        timer = clock.after(limits.requestMs, () => end('timed-out'));
+        socket.write(`HEAD / HTTP/1.1\r\nHost: ${url.host}\r\nConnection: close\r\n\r\n`);
+      });
+      let received = '';
+      socket.on('data', (bytes) => {
+        received = (received + bytes.toString('latin1')).slice(0, ANSWER_BYTES_MAX);
+        if (received.length >= 'HTTP/1.x'.length) {
+          end(received.startsWith('HTTP/1.') ? 'answered' : 'refused');
+        }
+      });
+      // Closed before it answered: the process died under the connection, or will not speak to us.
+      socket.on('close', () => end('refused'));
+      socket.on('error', (error) => {
+        const code = codeOf(error);
+        end(
+          code === 'ECONNREFUSED' || code === 'ECONNRESET' || code === 'EPIPE'
+            ? 'refused'
+            : 'timed-out',
+        );
+      });
+    });
+  }
+}

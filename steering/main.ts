@@ -1,0 +1,109 @@
+/**
+ * `nightfill steering`: reads configuration and key, starts the service, stops it on a signal.
+ */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Command } from 'commander';
+import { systemClock } from '#base/clock.ts';
+import { readConfigFile } from '#base/config.ts';
+import { openStateDir } from '#base/io/state-dir.ts';
+import { importSigningKey, type JWK } from '#base/jws.ts';
+import { createLogger } from '#base/log.ts';
+import { codeOf, messageOf } from '#base/outcome.ts';
+import { systemRandom } from '#base/random.ts';
+import { createKeyRing } from '#control-plane/control-plane.ts';
+import { configProblems, SteeringConfigSchema, type SteeringConfig } from './config.ts';
+import { STATE_FORMAT } from './io/steering-service.ts';
+import { blobSecretOf, createSteering } from './steering.ts';
+
+const STOP_MS_MAX = 3000;
+
+export function addCommands(program: Command): void {
+  program
+    .command('steering')
+    .description('sends each client to the healthiest box that holds the file (HTTP and DNS)')
+    .requiredOption('--config <file>', 'configuration, JSON')
+    .option('--check-config', 'check the configuration and stop')
+    .action(async (options: { config: string; checkConfig?: true }) => {
+      const config = readConfigFile(SteeringConfigSchema, options.config, configProblems);
+      if (options.checkConfig === true) {
+        console.log(`${options.config} is valid`);
+        return;
+      }
+      await run(config);
+    });
+}
+
+async function run(config: SteeringConfig): Promise<void> {
+  const log = createLogger('steering', config.logLevel);
+  openStateDir(config.stateDir, STATE_FORMAT);
+  const { signingKey, blobSecret } = await readTokenKey(config.tokenKeyFile);
+  const keys = createKeyRing({
+    controlPlaneUrl: config.controlPlaneUrl,
+    rootFingerprint: config.rootFingerprint,
+    lastGoodPath: path.join(config.stateDir, 'keys.json'),
+    clock: systemClock,
+    log,
+  });
+  await keys.loaded;
+  const steering = createSteering({
+    config,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    signingKey,
+    blobSecret,
+    keys,
+  });
+  let addresses;
+  try {
+    addresses = await steering.start();
+  } catch (thrown) {
+    throw startProblem(config, thrown);
+  }
+  keys.start();
+  log.info(
+    {
+      event: 'ready',
+      http: `http://${config.listen.address}:${addresses.httpPort}`,
+      dns: `${config.dns.address}:${addresses.dnsPort}`,
+      zone: config.dns.zone,
+    },
+    'steering answers',
+  );
+  let stopping = false;
+  const stop = (signal: string): void => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ event: 'stopping', signal }, 'stopping');
+    setTimeout(() => process.exit(0), STOP_MS_MAX).unref();
+    keys.stop();
+    void steering.stop().then(() => process.exit(0));
+  };
+  process.on('SIGTERM', () => stop('SIGTERM'));
+  process.on('SIGINT', () => stop('SIGINT'));
+}
+
+async function readTokenKey(file: string) {
+  try {
+    const jwk = JSON.parse(readFileSync(file, 'utf8')) as JWK;
+    const signingKey = await importSigningKey(jwk);
+    if (signingKey.alg !== 'ES256' || jwk.d === undefined) throw new Error('not a P-256 key');
+    return { signingKey, blobSecret: blobSecretOf(jwk.d) };
+  } catch (thrown) {
+    throw new Error(
+      `cannot read the token key ${file}: ${messageOf(thrown)}; "nightfill keys init" makes one`,
+      { cause: thrown },
+    );
+  }
+}
+
+function startProblem(config: SteeringConfig, thrown: unknown): unknown {
+  const code = codeOf(thrown);
+  if (code !== 'EADDRINUSE' && code !== 'EADDRNOTAVAIL' && code !== 'EACCES') return thrown;
+  const where = `HTTP ${config.listen.address}:${config.listen.port}, DNS ${config.dns.address}:${config.dns.port}`;
+  return new Error(
+    `steering cannot listen (${where}): ${messageOf(thrown)}; stop what uses the address, or change it in the configuration`,
+    { cause: thrown },
+  );
+}

@@ -1,0 +1,29 @@
+/**
+ * The door of steering/: the service, and the pure decisions that benches and simulations run.
+ */
+export {
+  createSteering,
+  type SteeringAddresses,
+  type SteeringDeps,
+  type SteeringService,
+} from './io/steering-service.ts';
+export {
+  decidePlay,
+  expectedLoad,
+  writeAnswer,
+  type PlayDecision,
+  type PlayRefusal,
+} from './answer.ts';
+export { candidatesFor, createWorld, locate, type Candidates, type World } from './candidates.ts';
+export { EMPTY_RESPONSE, readQuery, writeResponse } from './dns/message.ts';
+export { Responder } from './dns/responder.ts';
+export { answerQuery, createZone, type Zone } from './dns/zone.ts';
+export { noEvidence, stepEvidence, type Evidence } from './evidence.ts';
+export { checkSnapshot, createFleet, type Fleet } from './fleet.ts';
+export { FleetHolder } from './fleet-holder.ts';
+export { bytesOf, holds, ordinalSet, type OrdinalSet } from './holdings.ts';
+export { LoadLedger, type LoadFrame } from './load.ts';
+export { buildPrefixTable, lookUp, lookUpScoped, type PrefixTable } from './place.ts';
+export { rankBoxes, rankFile, type Ranking } from './ranking.ts';
+export { blobSecretOf, openSession, sealSession } from './session-blob.ts';
+export { TokenMint } from './signing.ts';
