@@ -1,8 +1,82 @@
 /**
  * `nightfill publish | origin | playback`: the composition root of upstream.
  */
-import type { Command } from 'commander';
+import path from 'node:path';
+import { InvalidArgumentError, type Command } from 'commander';
+import { systemClock } from '#base/clock.ts';
+import { readConfigFile } from '#base/config.ts';
+import { createLogger } from '#base/log.ts';
+import { OriginConfigSchema, originRelations } from './config.ts';
+import { TITLE_ID, TITLE_ID_PATTERN } from './contract.ts';
+import { runDaemon } from './io/daemon.ts';
+import type { PublishOptions } from './io/publish-command.ts';
 
 export function addCommands(program: Command): void {
-  program.command('publish').description('encodes a video file into a title and publishes it');
+  program
+    .command('publish')
+    .description('encodes a video file into a title, stores it in the origin, announces it')
+    .argument('[file]', 'a video or audio file that ffmpeg reads')
+    .option(
+      '--opaque <spec>',
+      'seeded bytes instead: a JSON file, or files=4x48MiB;seed=7;titles=1',
+    )
+    .option('--title <name>', 'name of the title; otherwise the name of the file')
+    .option('--title-id <id>', 'id of the title; otherwise made from its name', titleIdArgument)
+    .option('--control-plane <url>', 'the control plane’s address')
+    .option('--token-file <file>', 'holds the service token of role "publish"')
+    .option('--origin-dir <dir>', 'the origin’s directory')
+    .option(
+      '--state <dir>',
+      'a state directory that "nightfill up" wrote: its publish.json says all three',
+    )
+    .action(async (file: string | undefined, options: PublishOptions) => {
+      const { runPublish } = await import('./io/publish-command.ts');
+      process.exitCode = await runPublish(file, options);
+    });
+
+  program
+    .command('origin')
+    .description('serves published files to fill grants and viewer tokens')
+    .requiredOption('--config <file>', 'JSON; upstream/config.ts describes each field')
+    .option('--check-config', 'checks the configuration and ends')
+    .action(async (options: { config: string; checkConfig?: true }) => {
+      const config = readConfigFile(OriginConfigSchema, options.config, originRelations);
+      if (options.checkConfig === true) {
+        console.log(`${options.config} is valid`);
+        return;
+      }
+      await runOrigin(config);
+    });
+}
+
+async function runOrigin(config: ReturnType<typeof readConfigFile<typeof OriginConfigSchema>>) {
+  const { startOrigin } = await import('./io/origin-server.ts');
+  const { createKeyRing } = await import('#control-plane/control-plane.ts');
+  const log = createLogger('origin', config.logLevel);
+  await runDaemon(log, async () => {
+    const keys = createKeyRing({
+      controlPlaneUrl: config.controlPlaneUrl,
+      rootFingerprint: config.rootFingerprint,
+      lastGoodPath: path.join(config.stateDir, 'keys.json'),
+      clock: systemClock,
+      log,
+    });
+    const origin = await startOrigin({ config, keys, clock: systemClock, log });
+    // The control plane may be down: with last good keys on disk that is nothing, without any nobody is let in until it answers.
+    await keys.loaded;
+    keys.start();
+    const { address, port } = origin.content;
+    return {
+      ready: { address, port, adminPort: origin.admin.port },
+      stop: async () => {
+        keys.stop();
+        await origin.close();
+      },
+    };
+  });
+}
+
+function titleIdArgument(text: string): string {
+  if (TITLE_ID.test(text)) return text;
+  throw new InvalidArgumentError(`"${text}" is no title id; it must match ${TITLE_ID_PATTERN}`);
 }
