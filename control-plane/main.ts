@@ -2,9 +2,23 @@
  * Commands of this folder: `nightfill control-plane` (the daemon) and `nightfill keys` (the trust anchor).
  */
 import type { Command } from 'commander';
+import { systemClock } from '#base/clock.ts';
+import { readConfigFile } from '#base/config.ts';
+import { createLogger } from '#base/log.ts';
+import { messageOf } from '#base/outcome.ts';
+import { configRelations, ControlPlaneConfigSchema } from './config.ts';
 import { initKeyFiles } from './io/key-files.ts';
 
 export function addCommands(program: Command): void {
+  program
+    .command('control-plane')
+    .description('registry, health, manifests, fleet snapshots, and the two pages')
+    .requiredOption('--config <file>', 'JSON; every field is described in control-plane/config.ts')
+    .option('--check-config', 'check the configuration, and stop there')
+    .action(async (options: { config: string; checkConfig?: boolean }) => {
+      await runControlPlane(options.config, options.checkConfig === true);
+    });
+
   const keys = program.command('keys').description('make the keys that a CDN trusts');
   keys
     .command('init')
@@ -16,4 +30,37 @@ export function addCommands(program: Command): void {
       console.log(`root fingerprint: ${set.rootFingerprint}`);
       console.log('move root.jwk off this machine: nothing that runs needs it');
     });
+}
+
+async function runControlPlane(configFile: string, checkOnly: boolean): Promise<void> {
+  const config = readConfigFile(ControlPlaneConfigSchema, configFile, configRelations);
+  if (checkOnly) {
+    console.log(`${configFile} is valid`);
+    return;
+  }
+  const log = createLogger('control-plane', config.logLevel);
+  let stopAll = (): Promise<void> => Promise.resolve();
+  let isStopping = false;
+  const stop = (signal: string): void => {
+    if (isStopping) return;
+    isStopping = true;
+    log.info({ event: 'stopping', signal }, 'stops');
+    stopAll().then(
+      () => process.exit(0),
+      (thrown: unknown) => {
+        log.error({ why: messageOf(thrown) }, 'could not stop cleanly');
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  const { createControlPlane } = await import('./io/service.ts');
+  const controlPlane = await createControlPlane(config, systemClock, log);
+  const { address, port } = await controlPlane.start();
+  stopAll = () => controlPlane.stop();
+  log.info(
+    { event: 'ready', address, port, publicUrl: config.publicUrl },
+    'control plane is ready',
+  );
 }

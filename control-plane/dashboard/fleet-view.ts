@@ -5,7 +5,10 @@
  *        comes with its time or its age, and an unknown figure is null, never zero.
  */
 import type { Heartbeat } from '#appliance/contract.ts';
-import type { ApplianceStanding, FillWindow } from '../contract.ts';
+import type { ApplianceStanding, FillWindow, Site } from '../contract.ts';
+import { fillWindowAt } from '../fill-window.ts';
+import type { Box } from '../fleet.ts';
+import type { Traffic } from './traffic.ts';
 
 /** Offload over a sliding window of `windowSeconds`; null while no viewer byte was seen in it. */
 export interface CdnFigures {
@@ -87,3 +90,77 @@ export interface FleetView {
 export const SERIES_SECONDS = 600;
 export const WINDOW_SECONDS = 60;
 export const ALARMS_SHOWN_MAX = 50;
+
+/** What the view is made from, as it stands now. */
+export interface FleetViewState {
+  readonly sites: readonly Site[];
+  readonly boxes: readonly Box[];
+  readonly traffic: Pick<Traffic, 'figures' | 'series' | 'viewerBpsOf'>;
+  readonly origin: {
+    readonly status: OriginView['status'];
+    readonly answeredAtMs: number | null; // wall
+    readonly serveBytes: number;
+    readonly fillBytes: number;
+  };
+  readonly plan: PlanView | null;
+  readonly catalogue: FleetView['catalogue'];
+  readonly steeringConnections: number;
+  readonly alarms: readonly Alarm[]; // newest first
+}
+
+/** `monotonicMs` dates heartbeats; `wallMs` everything else. */
+export function fleetView(state: FleetViewState, monotonicMs: number, wallMs: number): FleetView {
+  return {
+    atMs: wallMs,
+    cdn: state.traffic.figures(wallMs),
+    series: state.traffic.series(wallMs),
+    sites: state.sites.map((site) => siteView(site, state, monotonicMs, wallMs)),
+    origin: {
+      status: state.origin.status,
+      ageMs: state.origin.answeredAtMs === null ? null : wallMs - state.origin.answeredAtMs,
+      serveBytes: state.origin.serveBytes,
+      fillBytes: state.origin.fillBytes,
+    },
+    plan: state.plan,
+    catalogue: state.catalogue,
+    steering: { connections: state.steeringConnections },
+    alarms: state.alarms.slice(0, ALARMS_SHOWN_MAX),
+  };
+}
+
+function siteView(
+  site: Site,
+  state: FleetViewState,
+  monotonicMs: number,
+  wallMs: number,
+): SiteView {
+  const { siteId, name, country, fillWindow } = site;
+  return {
+    siteId,
+    name,
+    country,
+    fillWindow: { ...fillWindow, ...fillWindowAt(fillWindow, wallMs) },
+    appliances: state.boxes
+      .filter((box) => box.record.siteId === siteId)
+      .map((box) => applianceView(box, state, monotonicMs, wallMs)),
+  };
+}
+
+function applianceView(
+  { record, health, heartbeat, heartbeatAtMs }: Box,
+  state: FleetViewState,
+  monotonicMs: number,
+  wallMs: number,
+): ApplianceView {
+  return {
+    applianceId: record.applianceId,
+    clusterId: record.clusterId,
+    baseUrl: record.baseUrl,
+    standing: health.standing,
+    reasons: health.reasons,
+    sinceMs: health.sinceMs,
+    heartbeatAgeMs: heartbeatAtMs === null ? null : Math.round(monotonicMs - heartbeatAtMs),
+    heartbeat,
+    viewerBps: state.traffic.viewerBpsOf(record.applianceId, wallMs),
+  };
+}

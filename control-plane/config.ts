@@ -1,0 +1,111 @@
+/**
+ * Configuration of the control plane. The schema is the manual: unit, bounds, default and reason on each field.
+ */
+import { Type, type Static } from 'typebox';
+import { isLoopback } from '#base/address.ts';
+import { LOG_LEVELS } from '#base/log.ts';
+import { ServiceTokenSchema } from './contract.ts';
+
+const httpUrl = (description: string) =>
+  Type.String({ pattern: '^https?://[^/?#\\s]+$', maxLength: 255, description });
+
+const listen = Type.Object(
+  {
+    address: Type.String({
+      minLength: 1,
+      description: 'loopback, unless pagesAuthentication is set',
+    }),
+    port: Type.Integer({ minimum: 0, maximum: 65535, description: '0: any free port (tests)' }),
+  },
+  { additionalProperties: false },
+);
+
+export const ControlPlaneConfigSchema = Type.Object(
+  {
+    listen,
+    publicUrl: httpUrl('where appliances and steering reach it; written into enrolment tokens'),
+    stateDir: Type.String({ minLength: 1, description: 'the database lives here' }),
+    keysDir: Type.String({ minLength: 1, description: 'made by "nightfill keys init"' }),
+    serviceTokens: Type.Array(ServiceTokenSchema, {
+      maxItems: 256,
+      description: 'who may call what: names, roles, SHA-256 of the tokens',
+    }),
+    origin: Type.Object(
+      {
+        baseUrl: httpUrl('where appliances and viewers reach the origin'),
+        adminUrl: httpUrl('its /status is read every 2 s, for offload'),
+      },
+      { additionalProperties: false },
+    ),
+    playbackUrl: httpUrl('the reference playback service, for the player page'),
+    steeringUrl: httpUrl('shown to operators'),
+    planning: Type.Object(
+      {
+        cronUtc: Type.String({
+          default: '0 1 * * *',
+          description:
+            'when the nightly plan is made, in UTC: a local time would be skipped or doubled twice a year',
+        }),
+        planCommand: Type.Array(Type.String(), {
+          default: [],
+          maxItems: 64,
+          description:
+            'program and arguments that make and post a plan; empty: no plan is made from here',
+        }),
+        timeoutSeconds: Type.Integer({
+          default: 3600,
+          minimum: 1,
+          maximum: 86_400,
+          description: 'a plan that takes longer is ended and alarmed',
+        }),
+      },
+      { additionalProperties: false },
+    ),
+    pagesAuthentication: Type.Optional(
+      Type.Object(
+        {
+          user: Type.String({ minLength: 1, maxLength: 64 }),
+          passwordSha256: Type.String({
+            pattern: '^[A-Za-z0-9_-]{43}$',
+            description:
+              'base64url SHA-256 of a random password of 20 characters or more (a fast hash is enough only because it is random)',
+          }),
+        },
+        { additionalProperties: false, description: 'HTTP Basic for the pages and the fleet view' },
+      ),
+    ),
+    demandDays: Type.Integer({
+      default: 35,
+      minimum: 1,
+      maximum: 400,
+      description:
+        'days of demand that a planner is given and that are kept; five weeks show a weekly season',
+    }),
+    logLevel: Type.Union(
+      LOG_LEVELS.map((level) => Type.Literal(level)),
+      { default: 'info' },
+    ),
+  },
+  { additionalProperties: false },
+);
+export type ControlPlaneConfig = Static<typeof ControlPlaneConfigSchema>;
+
+/** Problems between fields. */
+export function configRelations(config: ControlPlaneConfig): readonly string[] {
+  const problems: string[] = [];
+  if (!isLoopback(config.listen.address) && config.pagesAuthentication === undefined) {
+    problems.push(
+      `/listen/address: ${config.listen.address} is reachable from other machines and the pages would be open to all: ` +
+        'set pagesAuthentication, or listen on 127.0.0.1',
+    );
+  }
+  const names = config.serviceTokens.map((token) => token.name);
+  for (const name of new Set(names)) {
+    if (names.filter((other) => other === name).length > 1) {
+      problems.push(
+        `/serviceTokens: two are called ${name}: the audit log could not tell them apart`,
+      );
+    }
+  }
+  return problems;
+}

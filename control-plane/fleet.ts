@@ -1,0 +1,335 @@
+/**
+ * The fleet in memory: sites, boxes, what was last heard from each. Only changes of standing and holdings reach the disk.
+ *
+ * One owner of this state; whoever asks gets values. Every method is synchronous and takes its time as an argument.
+ *
+ * Invariants: (1) a box's standing changes by `step` alone
+ *             (2) entries of `parts()` keep their identity while nothing in them changed, so that a difference is cheap
+ *             (3) load figures are copied into `parts()` by `freezeLoads` only: the snapshot moves once a second for them
+ */
+import type { Heartbeat } from '#appliance/contract.ts';
+import type { JWK } from '#base/jws.ts';
+import type { Catalogue, CatalogueTitle } from './catalogue.ts';
+import type {
+  ApplianceId,
+  ApplianceStanding,
+  ClusterId,
+  Site,
+  SiteId,
+  SnapshotAppliance,
+  SnapshotTitle,
+} from './contract.ts';
+import { enrolledHealth, restoredHealth, step, type HealthEvent } from './health-machine.ts';
+import type { HealthState } from './health-machine.ts';
+import { BoxHoldings } from './holdings.ts';
+import type { FleetParts, SnapshotHoldings } from './snapshot.ts';
+import type { SourceBox } from './sources.ts';
+
+/** An appliance as it enrolled. */
+export interface BoxRecord {
+  readonly applianceId: ApplianceId;
+  readonly siteId: SiteId;
+  readonly clusterId: ClusterId;
+  readonly publicJwk: JWK;
+  readonly thumbprint: string;
+  readonly baseUrl: string;
+  readonly applianceClass: 'flash' | 'storage';
+  readonly storageBytes: number;
+  readonly servingBps: number;
+  readonly enrolledAtMs: number;
+}
+
+export interface Box {
+  readonly record: BoxRecord;
+  readonly health: HealthState;
+  readonly heartbeat: Heartbeat | null;
+  readonly heartbeatAtMs: number | null; // monotonic
+  readonly heartbeatWallMs: number;
+  readonly holdings: BoxHoldings;
+}
+
+export interface StandingChange {
+  readonly applianceId: ApplianceId;
+  readonly from: ApplianceStanding;
+  readonly to: ApplianceStanding;
+  readonly reasons: readonly string[];
+  readonly sinceMs: number;
+}
+
+export interface SiteRecord {
+  readonly site: Site;
+  readonly configuration: number; // grows with each change of the site
+}
+
+interface MutableBox {
+  record: BoxRecord;
+  health: HealthState;
+  heartbeat: Heartbeat | null;
+  heartbeatAtMs: number | null;
+  heartbeatWallMs: number;
+  readonly holdings: BoxHoldings;
+  frozen: { servingBps: number; egressBps: number; heartbeatAtMs: number };
+  published: SnapshotAppliance | null;
+  publishedHoldings: { serial: number; entry: SnapshotHoldings } | null;
+}
+
+export class Fleet {
+  readonly #catalogue: Catalogue;
+  readonly #sites = new Map<SiteId, SiteRecord>();
+  readonly #boxes = new Map<ApplianceId, MutableBox>();
+  readonly #snapshotTitles = new WeakMap<CatalogueTitle, SnapshotTitle>();
+  #clusters: FleetParts['clusters'] = [];
+  #prefixesVersion = 0;
+  #sourcesVersion = 1;
+
+  constructor(catalogue: Catalogue) {
+    this.#catalogue = catalogue;
+  }
+
+  // -------------------------------------------------------------- sites
+
+  putSite(record: SiteRecord, prefixesVersion: number): void {
+    this.#sites.set(record.site.siteId, record);
+    this.#prefixesVersion = prefixesVersion;
+    this.#clusters = [...this.#sites.values()].flatMap(({ site }) =>
+      site.clusters.map(({ clusterId, prefixes }) => ({
+        clusterId,
+        siteId: site.siteId,
+        country: site.country,
+        prefixes,
+      })),
+    );
+  }
+
+  site(siteId: SiteId): SiteRecord | undefined {
+    return this.#sites.get(siteId);
+  }
+
+  sites(): readonly SiteRecord[] {
+    return [...this.#sites.values()];
+  }
+
+  // -------------------------------------------------------------- boxes
+
+  enrol(record: BoxRecord, nowMs: number, wallMs: number): void {
+    const present = this.#boxes.get(record.applianceId);
+    if (present !== undefined) {
+      present.record = record;
+      present.published = null;
+      return;
+    }
+    this.#put(record, enrolledHealth(nowMs, wallMs));
+  }
+
+  restore(
+    record: BoxRecord,
+    kept: { standing: ApplianceStanding; reasons: readonly string[]; sinceMs: number },
+    nowMs: number,
+  ): Box {
+    return this.#put(record, restoredHealth(kept, nowMs));
+  }
+
+  remove(applianceId: ApplianceId): void {
+    if (this.#boxes.delete(applianceId)) this.#sourcesVersion++;
+  }
+
+  box(applianceId: ApplianceId): Box | undefined {
+    return this.#boxes.get(applianceId);
+  }
+
+  boxes(): readonly Box[] {
+    return [...this.#boxes.values()];
+  }
+
+  /** What happened to a box's connection. The change of standing, if it changed. */
+  hear(
+    applianceId: ApplianceId,
+    event: HealthEvent,
+    nowMs: number,
+    wallMs: number,
+  ): StandingChange | null {
+    const box = this.#boxes.get(applianceId);
+    if (box === undefined) return null;
+    const from = box.health;
+    box.health = step(from, event, nowMs, wallMs);
+    return this.#changeOf(applianceId, from, box.health);
+  }
+
+  heartbeat(
+    applianceId: ApplianceId,
+    heartbeat: Heartbeat,
+    nowMs: number,
+    wallMs: number,
+  ): StandingChange | null {
+    const box = this.#boxes.get(applianceId);
+    if (box === undefined) return null;
+    const isFirst = box.heartbeat === null;
+    box.heartbeat = heartbeat;
+    box.heartbeatAtMs = nowMs;
+    box.heartbeatWallMs = wallMs;
+    if (isFirst) freeze(box); // a box that enters steering does so with its figures
+    return this.hear(applianceId, { name: 'heartbeat', heartbeat }, nowMs, wallMs);
+  }
+
+  /** Silence is noticed here: call it several times a second. */
+  tick(nowMs: number, wallMs: number): readonly StandingChange[] {
+    const changes: StandingChange[] = [];
+    for (const applianceId of this.#boxes.keys()) {
+      const change = this.hear(applianceId, { name: 'tick' }, nowMs, wallMs);
+      if (change !== null) changes.push(change);
+    }
+    return changes;
+  }
+
+  /** Files that were held before their title was known. */
+  adopt(files: readonly string[]): void {
+    for (const box of this.#boxes.values()) box.holdings.adopt(files);
+  }
+
+  get sourcesVersion(): number {
+    return this.#sourcesVersion;
+  }
+
+  // -------------------------------------------------------------- what others are told
+
+  /** Boxes that may give a file to others: serving, connected, and hold it whole. */
+  *holdersOf(ordinal: number): Generator<SourceBox> {
+    for (const { record, health, holdings } of this.#boxes.values()) {
+      if (health.standing !== 'serving' || !health.connected || !holdings.ordinals.has(ordinal)) {
+        continue;
+      }
+      yield this.sourceBox(record);
+    }
+  }
+
+  sourceBox(record: BoxRecord): SourceBox {
+    const { applianceId, siteId, clusterId, baseUrl } = record;
+    const country = this.#sites.get(siteId)?.site.country ?? '';
+    return { applianceId, siteId, clusterId, baseUrl, country };
+  }
+
+  freezeLoads(): void {
+    for (const box of this.#boxes.values()) freeze(box);
+  }
+
+  parts(originBaseUrl: string): FleetParts {
+    const weightOf = this.#weights();
+    const appliances: SnapshotAppliance[] = [];
+    const holdings: SnapshotHoldings[] = [];
+    for (const box of this.#boxes.values()) {
+      appliances.push(publishedEntry(box, weightOf(box)));
+      holdings.push(publishedHoldings(box));
+    }
+    return {
+      epoch: this.#catalogue.epoch,
+      prefixesVersion: this.#prefixesVersion,
+      clusters: this.#clusters,
+      appliances,
+      holdings,
+      titles: [...this.#catalogue.titles()].map((title) => this.#snapshotTitle(title)),
+      originBaseUrl,
+    };
+  }
+
+  /** A box's share of its cluster's serving capacity. */
+  #weights(): (box: MutableBox) => number {
+    const total = new Map<ClusterId, number>();
+    for (const { record, frozen } of this.#boxes.values()) {
+      total.set(record.clusterId, (total.get(record.clusterId) ?? 0) + frozen.servingBps);
+    }
+    return ({ record, frozen }) => {
+      const sum = total.get(record.clusterId) ?? 0;
+      return sum === 0 ? 1 : frozen.servingBps / sum;
+    };
+  }
+
+  #snapshotTitle(title: CatalogueTitle): SnapshotTitle {
+    let entry = this.#snapshotTitles.get(title);
+    if (entry === undefined) {
+      const { titleId, availability, durationSeconds, files } = title.listing;
+      entry = {
+        titleId,
+        availability,
+        durationSeconds,
+        files: files.map(({ fileId, sizeBytes }) => ({
+          fileId,
+          sizeBytes,
+          ordinal: this.#catalogue.ordinalOf(fileId) ?? 0,
+        })),
+      };
+      this.#snapshotTitles.set(title, entry);
+    }
+    return entry;
+  }
+
+  #put(record: BoxRecord, health: HealthState): MutableBox {
+    const box: MutableBox = {
+      record,
+      health,
+      heartbeat: null,
+      heartbeatAtMs: null,
+      heartbeatWallMs: 0,
+      holdings: new BoxHoldings(this.#catalogue),
+      frozen: { servingBps: record.servingBps, egressBps: 0, heartbeatAtMs: 0 },
+      published: null,
+      publishedHoldings: null,
+    };
+    this.#boxes.set(record.applianceId, box);
+    return box;
+  }
+
+  #changeOf(applianceId: ApplianceId, from: HealthState, to: HealthState): StandingChange | null {
+    if (from.standing === to.standing) return null;
+    this.#sourcesVersion++;
+    return {
+      applianceId,
+      from: from.standing,
+      to: to.standing,
+      reasons: to.reasons,
+      sinceMs: to.sinceMs,
+    };
+  }
+}
+
+function freeze(box: MutableBox): void {
+  const load = box.heartbeat?.load;
+  box.frozen = {
+    servingBps: load === undefined ? box.record.servingBps : load.servingBps,
+    egressBps: load?.egressBps ?? 0,
+    heartbeatAtMs: box.heartbeatWallMs,
+  };
+}
+
+const REASONS_MAX = 16;
+const REASON_LENGTH_MAX = 200;
+
+function publishedEntry(box: MutableBox, weight: number): SnapshotAppliance {
+  const { record, health, frozen } = box;
+  const next: SnapshotAppliance = {
+    applianceId: record.applianceId,
+    siteId: record.siteId,
+    clusterId: record.clusterId,
+    baseUrl: record.baseUrl,
+    standing: health.standing,
+    reasons: health.reasons.slice(0, REASONS_MAX).map((why) => why.slice(0, REASON_LENGTH_MAX)),
+    since: health.sinceMs,
+    weight,
+    ...frozen,
+  };
+  if (box.published === null || JSON.stringify(box.published) !== JSON.stringify(next)) {
+    box.published = next;
+  }
+  return box.published;
+}
+
+function publishedHoldings(box: MutableBox): SnapshotHoldings {
+  const { holdings, record } = box;
+  if (box.publishedHoldings?.serial !== holdings.serial) {
+    const { applianceId } = record;
+    box.publishedHoldings = {
+      serial: holdings.serial,
+      entry: { applianceId, version: holdings.version, ordinals: [...holdings.ordinals] },
+    };
+  }
+  return box.publishedHoldings.entry;
+}

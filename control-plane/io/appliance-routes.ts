@@ -1,0 +1,98 @@
+/**
+ * What a box asks for with its access token: manifest, sources, grant; and what it hands in: view records.
+ */
+import { VIEW_RECORDS_PER_POST_MAX, ViewRecordBatchSchema } from '#appliance/contract.ts';
+import { MANIFEST_CONTENT_TYPE, SourcesRequestSchema, type FillSources } from '../contract.ts';
+import type { Box } from '../fleet.ts';
+import { rankSources } from '../sources.ts';
+import { signFillGrant } from '../trust.ts';
+import { HttpProblem } from './http-problem.ts';
+import type { Plane, Server } from './plane.ts';
+
+const VIEW_RECORD_BYTES_MAX = 400; // one record as JSON
+const VIEW_RECORDS_BYTES_MAX = VIEW_RECORDS_PER_POST_MAX * VIEW_RECORD_BYTES_MAX;
+
+export function applianceRoutes(server: Server, plane: Plane): void {
+  const { authentication, clock, keys, manifests } = plane;
+
+  server.get('/v1/manifest', async (request, reply) => {
+    const { record } = await authentication.box(request);
+    const manifest = await manifests.current(record.applianceId);
+    if (manifest === null) {
+      throw new HttpProblem(
+        404,
+        'no-plan',
+        `no plan has been made for ${record.applianceId} yet: the next nightly plan will hold it, or POST /v1/plan-now`,
+      );
+    }
+    const etag = `"${manifest.version}"`;
+    void reply.header('etag', etag).header('cache-control', 'no-cache');
+    if (request.headers['if-none-match'] === etag) return reply.code(304).send();
+    return reply.type(MANIFEST_CONTENT_TYPE).send(manifest.bytes);
+  });
+
+  server.post(
+    '/v1/sources',
+    { schema: { body: SourcesRequestSchema } },
+    async (request): Promise<FillSources> => {
+      const box = await authentication.box(request);
+      return sourcesFor(plane, box, request.body.fileIds);
+    },
+  );
+
+  server.get('/v1/grant', async (request, reply) => {
+    const { record } = await authentication.box(request);
+    const nowSeconds = Math.floor(clock.wallMs() / 1000);
+    const { applianceId, thumbprint } = record;
+    const grant = await signFillGrant(keys.grantKey, applianceId, thumbprint, nowSeconds);
+    return reply.header('cache-control', 'no-store').send({ grant });
+  });
+
+  server.post(
+    '/v1/view-records',
+    {
+      schema: { body: ViewRecordBatchSchema },
+      bodyLimit: VIEW_RECORDS_BYTES_MAX,
+      onRequest: async (request) => {
+        await authentication.box(request); // before megabytes are read from a stranger
+      },
+    },
+    async (request) => {
+      const { record } = await authentication.box(request);
+      const ingest = plane.demand.ingest(
+        record.applianceId,
+        request.body,
+        (fileId) => plane.catalogue.ordinalOf(fileId),
+        clock.wallMs(),
+      );
+      if (ingest.dropped > 0) {
+        plane.log.warn(
+          { applianceId: record.applianceId, dropped: ingest.dropped },
+          'view records of unknown files, or of a time that cannot be, were dropped',
+        );
+      }
+      return { acknowledged: ingest.acknowledged };
+    },
+  );
+}
+
+function sourcesFor(plane: Plane, box: Box, fileIds: readonly string[]): FillSources {
+  const { catalogue, config, fleet } = plane;
+  const asker = fleet.sourceBox(box.record);
+  return {
+    version: fleet.sourcesVersion,
+    files: fileIds.map((fileId) => {
+      const file = catalogue.file(fileId);
+      // A file of no title has no source: nobody may fetch what nobody may show.
+      if (file === undefined || file.titles.length === 0) {
+        return { fileId, titles: [], sources: [] };
+      }
+      const holders = fleet.holdersOf(file.ordinal);
+      return {
+        fileId,
+        titles: file.titles.slice(0, 64),
+        sources: [...rankSources(asker, fileId, holders, config.origin.baseUrl)],
+      };
+    }),
+  };
+}

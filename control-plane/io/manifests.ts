@@ -1,0 +1,109 @@
+/**
+ * The current manifest of each box: expanded when it is asked for, kept while nothing under it changed.
+ *
+ * Invariants: (1) one expansion per box at a time, and one in all: planning night does not stop heartbeats
+ *             (2) a heartbeat is answered with the last known version at once; the expansion follows
+ */
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '#base/clock.ts';
+import type { SigningKey } from '#base/jws.ts';
+import type { Logger } from '#base/log.ts';
+import { messageOf } from '#base/outcome.ts';
+import { MIB } from '#base/units.ts';
+import type { Catalogue } from '../catalogue.ts';
+import { contentKeyOf, encodeManifest, manifestContent, manifestEntries } from '../manifest.ts';
+import type { PlanStore } from './plan-store.ts';
+
+const CACHE_BYTES_MAX = 256 * MIB;
+
+export interface CurrentManifest {
+  readonly version: number;
+  readonly bytes: Buffer;
+}
+
+interface Expanded extends CurrentManifest {
+  readonly basis: string; // what it was expanded from
+}
+
+export class Manifests {
+  readonly #plans: PlanStore;
+  readonly #catalogue: Catalogue;
+  readonly #key: SigningKey;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #known = new Map<string, { basis: string; version: number }>();
+  readonly #cache = new LRUCache<string, Expanded>({
+    maxSize: CACHE_BYTES_MAX,
+    sizeCalculation: (entry) => entry.bytes.length + 1,
+  });
+  readonly #inFlight = new Map<string, Promise<Expanded | null>>();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(plans: PlanStore, catalogue: Catalogue, key: SigningKey, clock: Clock, log: Logger) {
+    this.#plans = plans;
+    this.#catalogue = catalogue;
+    this.#key = key;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** The version to tell a box; 0 while it has no plan. May lag by one heartbeat behind a new plan. */
+  versionOf(applianceId: string): number {
+    const basis = this.#basisOf(applianceId);
+    if (basis === null) return 0;
+    const known = this.#known.get(applianceId);
+    if (known?.basis !== basis) {
+      this.current(applianceId).catch((thrown: unknown) => {
+        this.#log.error({ applianceId, why: messageOf(thrown) }, 'manifest could not be expanded');
+      });
+    }
+    return known?.version ?? 0;
+  }
+
+  /** null while the box has no plan. */
+  current(applianceId: string): Promise<CurrentManifest | null> {
+    const basis = this.#basisOf(applianceId);
+    if (basis === null) return Promise.resolve(null);
+    const cached = this.#cache.get(applianceId);
+    if (cached?.basis === basis) return Promise.resolve(cached);
+    const key = `${applianceId} ${basis}`;
+    let expansion = this.#inFlight.get(key);
+    if (expansion === undefined) {
+      expansion = this.#turn.then(() => this.#expand(applianceId, basis));
+      this.#turn = expansion.catch(() => undefined);
+      this.#inFlight.set(key, expansion);
+      void this.#turn.then(() => this.#inFlight.delete(key));
+    }
+    return expansion;
+  }
+
+  forget(applianceId: string): void {
+    this.#known.delete(applianceId);
+    this.#cache.delete(applianceId);
+  }
+
+  async #expand(applianceId: string, basis: string): Promise<Expanded | null> {
+    const stored = this.#plans.plan(applianceId);
+    if (stored === null) return null;
+    const order = this.#plans.order(stored.plan.orderVersion);
+    if (order === null) return null; // the foreign key keeps it; a later plan set replaced both
+    const entries = manifestEntries(stored.plan, order, this.#catalogue);
+    const version = this.#plans.manifestVersion(applianceId, contentKeyOf(entries, stored.plan));
+    const content = manifestContent(entries);
+    const nowMs = this.#clock.wallMs();
+    const bytes = await encodeManifest(this.#key, stored.plan, version, content, nowMs);
+    const before = this.#known.get(applianceId)?.version;
+    if (before !== version) {
+      this.#log.info({ applianceId, version, entries: entries.length }, 'manifest is ready');
+    }
+    this.#known.set(applianceId, { basis, version });
+    const expanded = { basis, version, bytes };
+    this.#cache.set(applianceId, expanded);
+    return expanded;
+  }
+
+  #basisOf(applianceId: string): string | null {
+    const run = this.#plans.runOf(applianceId);
+    return run === null ? null : `${run} ${this.#catalogue.shared}`;
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * Puts the control plane together: keys, database, fleet, connections, routes. Started and stopped as one.
+ *
+ * Startup failures throw with a message for the operator. Once `start` has resolved, every route answers.
+ */
+import path from 'node:path';
+import fastifyWebsocket from '@fastify/websocket';
+import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import fastify from 'fastify';
+import type { Clock, Timer } from '#base/clock.ts';
+import { openStateDir } from '#base/io/state-dir.ts';
+import { signCompact } from '#base/jws.ts';
+import type { Logger } from '#base/log.ts';
+import { assert, messageOf } from '#base/outcome.ts';
+import { HOUR_MS, KIB, MIB, SECOND_MS } from '#base/units.ts';
+import { Catalogue } from '../catalogue.ts';
+import type { ControlPlaneConfig } from '../config.ts';
+import { JWS_TYPE } from '../contract.ts';
+import { fleetView, type PlanView } from '../dashboard/fleet-view.ts';
+import { Traffic } from '../dashboard/traffic.ts';
+import { Fleet } from '../fleet.ts';
+import type { ControlPlaneKeys } from '../trust.ts';
+import { Alarms } from './alarms.ts';
+import { applianceRoutes } from './appliance-routes.ts';
+import { Authentication } from './authentication.ts';
+import { catalogueRoutes } from './catalogue-routes.ts';
+import { openDatabase, type Db } from './database.ts';
+import { DemandStore } from './demand-store.ts';
+import { answerProblems } from './error-answers.ts';
+import { fleetRoutes, HEARTBEAT_SOCKET } from './fleet-routes.ts';
+import { HeartbeatConnections } from './heartbeat-connections.ts';
+import { loadControlPlaneKeys } from './key-files.ts';
+import { Manifests } from './manifests.ts';
+import { OriginMonitor } from './origin-monitor.ts';
+import { pageRoutes } from './page-routes.ts';
+import type { Plane, Server } from './plane.ts';
+import { plannerRoutes } from './planner-routes.ts';
+import { PlanningRuns } from './planning-runs.ts';
+import { PlanStore } from './plan-store.ts';
+import { registryRoutes } from './registry-routes.ts';
+import { SignedClock } from './signed-clock.ts';
+import { SnapshotPublisher } from './snapshot-publisher.ts';
+import { Store } from './store.ts';
+
+const STATE_FORMAT = '1';
+const TICK_MS = 250; // silence is noticed within 3 s + this
+const KEEP_HOLDINGS_MS = 10 * SECOND_MS;
+const BODY_BYTES_MAX = 1 * MIB; // routes that take more say so
+const HEADER_BYTES_MAX = 16 * KIB;
+const REQUEST_DEADLINE_MS = 30 * SECOND_MS; // to send a whole request
+
+export interface ControlPlane {
+  /** Where it listens: the port is the one that the system gave where 0 was asked for. */
+  start(): Promise<{ readonly address: string; readonly port: number }>;
+  /** Ends within 3 s; every box keeps its standing. */
+  stop(): Promise<void>;
+  readonly plane: Plane;
+}
+
+export async function createControlPlane(
+  config: ControlPlaneConfig,
+  clock: Clock,
+  log: Logger,
+): Promise<ControlPlane> {
+  openStateDir(config.stateDir, STATE_FORMAT);
+  const keys = await loadControlPlaneKeys(config.keysDir);
+  const db = openDatabase(path.join(config.stateDir, 'control-plane.sqlite'));
+  const parts = await assemble(config, keys, db, clock, log);
+  const server = await buildServer(parts.plane, parts.boxes);
+  return new RunningControlPlane(parts, server, db);
+}
+
+interface Assembly {
+  readonly plane: Plane;
+  readonly boxes: HeartbeatConnections;
+  readonly origin: OriginMonitor;
+  readonly keepHoldings: () => void;
+}
+
+async function assemble(
+  config: ControlPlaneConfig,
+  keys: ControlPlaneKeys,
+  db: Db,
+  clock: Clock,
+  log: Logger,
+): Promise<Assembly> {
+  const store = new Store(db);
+  const plans = new PlanStore(db);
+  const demand = new DemandStore(db, config.demandDays);
+  const alarms = new Alarms(store, clock, log);
+  const catalogue = await restoreCatalogue(store, keys, clock);
+  const fleet = restoreFleet(store, catalogue, clock);
+  const traffic = new Traffic();
+  const origin = new OriginMonitor(config.origin.adminUrl, clock, log, (counters, atMs) =>
+    traffic.fromOrigin(counters, atMs),
+  );
+  const publisher = new SnapshotPublisher({
+    parts: () => fleet.parts(config.origin.baseUrl),
+    freezeLoads: () => fleet.freezeLoads(),
+    key: keys.manifestKey,
+    clock,
+    log,
+    reservedVersion: store.number('snapshot_version_reserved', () => 0),
+    reserveVersions: (upTo) => store.setNumber('snapshot_version_reserved', upTo),
+  });
+  const boxes = new HeartbeatConnections(() => plane, clock.monotonicMs());
+  const plane: Plane = {
+    config,
+    keys,
+    clock,
+    log,
+    store,
+    plans,
+    demand,
+    catalogue,
+    fleet,
+    traffic,
+    alarms,
+    publisher,
+    manifests: new Manifests(plans, catalogue, keys.manifestKey, clock, log),
+    planning: new PlanningRuns(
+      config.planning,
+      clock,
+      log,
+      alarms,
+      () => plans.latest()?.planDate ?? null,
+    ),
+    signedClock: new SignedClock(keys.manifestKey, clock),
+    authentication: new Authentication(config, keys, fleet, clock),
+    standingChanged: (change) => {
+      if (change === null) return;
+      publisher.changed('now'); // first of all: viewers wait for this
+      store.setStanding(change);
+      log.info({ event: 'standing', ...change }, `${change.applianceId}: ${change.to}`);
+    },
+    disconnect: (applianceId, why) => boxes.disconnect(applianceId, why),
+    view: () =>
+      fleetView(
+        {
+          sites: fleet.sites().map(({ site }) => site),
+          boxes: fleet.boxes(),
+          traffic,
+          origin: origin.state,
+          plan: planViewOf(plans),
+          catalogue: catalogue.counts,
+          steeringConnections: publisher.connections,
+          alarms: alarms.newest(),
+        },
+        clock.monotonicMs(),
+        clock.wallMs(),
+      ),
+    audit: (who, what, detail) => {
+      store.audit({ atMs: clock.wallMs(), who, what, detail });
+      log.info({ event: 'audit', who, what, detail }, what);
+    },
+  };
+  return { plane, boxes, origin, keepHoldings: holdingsKeeper(store, fleet) };
+}
+
+/** Loads the catalogue; listings signed by a key that is no longer trusted are signed again. */
+async function restoreCatalogue(
+  store: Store,
+  keys: ControlPlaneKeys,
+  clock: Clock,
+): Promise<Catalogue> {
+  // Made from the time, so that a lost database never gives an ordinal a second meaning under an old epoch.
+  const epoch = store.number('epoch', () => Math.floor(clock.wallMs() / SECOND_MS));
+  const catalogue = new Catalogue(epoch);
+  for (const { fileId, ordinal, sizeBytes } of store.files()) {
+    catalogue.restoreFile(fileId, ordinal, sizeBytes);
+  }
+  for (const stored of store.titles()) {
+    let title = stored;
+    if (!keys.ring.byUse.manifest.has(stored.signedBy)) {
+      const signed = await signCompact(keys.manifestKey, JWS_TYPE.listing, stored.listing);
+      title = { ...stored, signed, signedBy: keys.manifestKey.kid };
+      store.putTitle(title, []);
+    }
+    catalogue.apply(title, []);
+  }
+  return catalogue;
+}
+
+function restoreFleet(store: Store, catalogue: Catalogue, clock: Clock): Fleet {
+  const fleet = new Fleet(catalogue);
+  const prefixesVersion = store.number('prefixes_version', () => 0);
+  for (const record of store.sites()) fleet.putSite(record, prefixesVersion);
+  const nowMs = clock.monotonicMs();
+  for (const { record, ...kept } of store.appliances()) fleet.restore(record, kept, nowMs);
+  for (const { applianceId, version, ordinals, strangers } of store.holdings()) {
+    fleet.box(applianceId)?.holdings.restore(version, ordinals, strangers);
+  }
+  return fleet;
+}
+
+/** Writes the holdings that changed since the last call: a restart asks no box for everything. */
+function holdingsKeeper(store: Store, fleet: Fleet): () => void {
+  const kept = new Map(fleet.boxes().map((box) => [box.record.applianceId, box.holdings.serial]));
+  return () => {
+    const changed = fleet
+      .boxes()
+      .filter(({ record, holdings }) => kept.get(record.applianceId) !== holdings.serial);
+    if (changed.length === 0) return;
+    store.putHoldings(
+      changed.map(({ record, holdings }) => ({
+        applianceId: record.applianceId,
+        version: holdings.version,
+        ordinals: Uint32Array.from(holdings.ordinals),
+        strangers: holdings.strangers(),
+      })),
+    );
+    for (const { record, holdings } of changed) kept.set(record.applianceId, holdings.serial);
+  };
+}
+
+function planViewOf(plans: PlanStore): PlanView | null {
+  const latest = plans.latest();
+  if (latest === null) return null;
+  const { planDate, run, takenInAtMs, summary } = latest;
+  const { plannedOffloadShare, problems } = summary;
+  return { planDate, run, takenInAtMs, plannedOffloadShare, problems };
+}
+
+async function buildServer(plane: Plane, boxes: HeartbeatConnections): Promise<Server> {
+  const server = fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_DEADLINE_MS,
+    http: { maxHeaderSize: HEADER_BYTES_MAX },
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 128 },
+  }).withTypeProvider<TypeBoxTypeProvider>();
+  server.setValidatorCompiler(TypeBoxValidatorCompiler);
+  answerProblems(server, plane.log);
+  // RFC 7523 clients send forms.
+  server.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'string', bodyLimit: 16 * KIB },
+    (_request, body, done) => done(null, Object.fromEntries(new URLSearchParams(String(body)))),
+  );
+  await server.register(fastifyWebsocket, { options: HEARTBEAT_SOCKET });
+  catalogueRoutes(server, plane);
+  registryRoutes(server, plane);
+  applianceRoutes(server, plane);
+  plannerRoutes(server, plane);
+  fleetRoutes(server, plane, boxes);
+  await pageRoutes(server, plane);
+  return server;
+}
+
+class RunningControlPlane implements ControlPlane {
+  readonly plane: Plane;
+  readonly #parts: Assembly;
+  readonly #server: Server;
+  readonly #db: Db;
+  readonly #timers: Timer[] = [];
+
+  constructor(parts: Assembly, server: Server, db: Db) {
+    this.plane = parts.plane;
+    this.#parts = parts;
+    this.#server = server;
+    this.#db = db;
+  }
+
+  async start(): Promise<{ readonly address: string; readonly port: number }> {
+    const { clock, config, demand, fleet, planning, publisher, standingChanged, store } =
+      this.plane;
+    const { address, port } = config.listen;
+    try {
+      await this.#server.listen({ host: address, port });
+    } catch (thrown) {
+      await this.#server.close();
+      this.#db.close();
+      throw new Error(
+        `cannot listen on ${address}:${port} (${messageOf(thrown)}): ` +
+          'stop what uses it, or set another listen address or port in the configuration',
+        { cause: thrown },
+      );
+    }
+    publisher.start();
+    planning.start();
+    this.#parts.origin.start();
+    const forget = (): void => {
+      demand.forgetOld(clock.wallMs());
+      store.forgetExpiredTokens(clock.wallMs());
+    };
+    forget();
+    this.#timers.push(
+      clock.every(TICK_MS, () => {
+        for (const change of fleet.tick(clock.monotonicMs(), clock.wallMs())) {
+          standingChanged(change);
+        }
+      }),
+      clock.every(KEEP_HOLDINGS_MS, this.#parts.keepHoldings),
+      clock.every(HOUR_MS, forget),
+    );
+    const bound = this.#server.addresses()[0];
+    assert(typeof bound === 'object', 'a TCP listener has an address and a port');
+    return { address: bound.address, port: bound.port };
+  }
+
+  async stop(): Promise<void> {
+    for (const timer of this.#timers.splice(0)) timer.cancel();
+    this.#parts.origin.stop();
+    this.#parts.boxes.stop();
+    this.plane.publisher.stop();
+    await this.plane.planning.stop();
+    await this.#server.close();
+    this.#parts.keepHoldings();
+    this.#db.close();
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * What steering is told: the whole fleet as one value, and the difference between two of them.
+ *
+ * Shape:      difference(base, next) -> delta | null where nothing changed
+ * Invariants: (1) applyDelta(base, difference(base, next)) equals next, but for the order of its lists
+ *             (2) entries that are the same object are not looked into: an unchanged box costs one comparison
+ * Where the epochs differ there is no delta: the caller sends the full one.
+ */
+import type {
+  FleetDelta,
+  FleetSnapshot,
+  SnapshotAppliance,
+  SnapshotCluster,
+  SnapshotTitle,
+} from './contract.ts';
+
+export type SnapshotHoldings = FleetSnapshot['holdings'][number];
+
+/** The parts of a snapshot, before it has a version. Lists keep their objects while nothing in them changes. */
+export interface FleetParts {
+  readonly epoch: number;
+  readonly prefixesVersion: number;
+  readonly clusters: readonly SnapshotCluster[];
+  readonly appliances: readonly SnapshotAppliance[];
+  readonly holdings: readonly SnapshotHoldings[];
+  readonly titles: readonly SnapshotTitle[];
+  readonly originBaseUrl: string;
+}
+
+export function snapshotOf(parts: FleetParts, version: number, issuedAtMs: number): FleetSnapshot {
+  return {
+    kind: 'full',
+    version,
+    epoch: parts.epoch,
+    issuedAtMs,
+    prefixesVersion: parts.prefixesVersion,
+    clusters: [...parts.clusters],
+    appliances: [...parts.appliances],
+    holdings: [...parts.holdings],
+    titles: [...parts.titles],
+    origin: { pathwayId: 'origin', baseUrl: parts.originBaseUrl },
+  };
+}
+
+export function difference(base: FleetSnapshot, next: FleetSnapshot): FleetDelta | null {
+  const appliances = changedBy(base.appliances, next.appliances, (entry) => entry.applianceId);
+  const titles = changedBy(base.titles, next.titles, (entry) => entry.titleId);
+  const holdings = holdingsChanges(base.holdings, next.holdings);
+  const clustersChanged =
+    base.prefixesVersion !== next.prefixesVersion || !same(base.clusters, next.clusters);
+  const nothing =
+    !clustersChanged &&
+    appliances.changed.length + appliances.removed.length === 0 &&
+    titles.changed.length + titles.removed.length === 0 &&
+    holdings.length === 0;
+  if (nothing) return null;
+  return {
+    kind: 'delta',
+    version: next.version,
+    baseVersion: base.version,
+    epoch: next.epoch,
+    issuedAtMs: next.issuedAtMs,
+    prefixesVersion: next.prefixesVersion,
+    ...(clustersChanged ? { clusters: next.clusters } : {}),
+    appliances: appliances.changed,
+    appliancesRemoved: appliances.removed,
+    holdings,
+    titles: titles.changed,
+    titlesRemoved: titles.removed,
+  };
+}
+
+function changedBy<T>(
+  base: readonly T[],
+  next: readonly T[],
+  keyOf: (entry: T) => string,
+): { changed: T[]; removed: string[] } {
+  const before = new Map(base.map((entry) => [keyOf(entry), entry]));
+  const changed: T[] = [];
+  for (const entry of next) {
+    const key = keyOf(entry);
+    const old = before.get(key);
+    before.delete(key);
+    if (old === undefined || !same(old, entry)) changed.push(entry);
+  }
+  return { changed, removed: [...before.keys()] };
+}
+
+function holdingsChanges(
+  base: readonly SnapshotHoldings[],
+  next: readonly SnapshotHoldings[],
+): FleetDelta['holdings'] {
+  const before = new Map(base.map((entry) => [entry.applianceId, entry]));
+  const changes: FleetDelta['holdings'] = [];
+  for (const entry of next) {
+    const old = before.get(entry.applianceId);
+    if (old === entry) continue;
+    const oldSet = new Set(old?.ordinals);
+    const newSet = new Set(entry.ordinals);
+    const added = entry.ordinals.filter((ordinal) => !oldSet.has(ordinal));
+    const removed = [...oldSet].filter((ordinal) => !newSet.has(ordinal));
+    const isNews =
+      old === undefined || old.version !== entry.version || added.length + removed.length > 0;
+    if (!isNews) continue;
+    const { applianceId, version } = entry;
+    changes.push({ applianceId, version, added, removed });
+  }
+  return changes;
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
