@@ -8,7 +8,7 @@ import type { TitleListing } from '#upstream/contract.ts';
 import { shareBucketOf, type PlannerInput } from './contract.ts';
 
 const DAY_MS = 86_400_000;
-const PLACED_AHEAD_MS = 2 * DAY_MS; // a release of tomorrow is filled tonight
+export const PLACED_AHEAD_MS = 2 * DAY_MS; // a release of tomorrow is filled tonight
 
 export interface Catalogue {
   readonly rows: number;

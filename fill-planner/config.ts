@@ -40,11 +40,44 @@ export const PlanningOptionsSchema = Type.Object(
       description:
         'a file nobody watched is expected to be watched this share of a mean file: zero would say never',
     }),
-    peakToMean: Type.Number({
+    peaksToMean: Type.Array(Type.Number({ minimum: 0, maximum: 24 }), {
+      default: [2],
+      minItems: 1,
+      maxItems: 8,
+      description:
+        'demand at each peak of the day over its mean: one for a cluster of one time zone (about 2 on a video service), several where evenings follow each other',
+    }),
+    churnShare: Type.Number({
+      default: 0.25,
+      minimum: 0,
+      maximum: 10,
+      description:
+        'what filling a byte costs, as a share of what the last byte on the disk is worth: 0 refills for every whim of the forecast',
+    }),
+    releasePriority: Type.Integer({
+      default: 8,
+      minimum: 0,
+      maximum: 10,
+      description: 'releases of at least this priority are pinned; 10 pins none',
+    }),
+    releaseCopies: Type.Integer({
       default: 2,
       minimum: 1,
-      maximum: 24,
-      description: 'peak demand over mean demand of a day (about 2 on a video service)',
+      maximum: 16,
+      description: 'copies of a pinned file in each cluster: one box may fail on the first night',
+    }),
+    releaseDays: Type.Number({
+      default: 3,
+      minimum: 0,
+      maximum: 30,
+      description: 'days after its release that a title stays pinned: then its views speak for it',
+    }),
+    releaseDemandShare: Type.Number({
+      default: 0.95,
+      exclusiveMinimum: 0,
+      maximum: 1,
+      description:
+        'of a release only the files that carry this share of its demand are pinned: all 1,200 are 0.7 TB an episode',
     }),
     fillBpsFlash: Type.Number({
       default: 300e6,

@@ -126,6 +126,10 @@ export const PlanSetSchema = Type.Object(
       forecastViewsPerDay: Type.Number({ minimum: 0 }),
       plannedOffloadShare: Type.Number({ minimum: 0, maximum: 1 }),
       bytesPlanned: Type.Number({ minimum: 0 }),
+      gapShare: Type.Optional(
+        Type.Number({ minimum: 0, maximum: 1, description: 'of a proven bound, over all sites' }),
+      ),
+      gapWithoutFillLimitShare: Type.Optional(Type.Number({ minimum: 0, maximum: 1 })),
       problems: Type.Array(Type.String({ maxLength: 300 }), { maxItems: 1000 }),
     }),
   },
@@ -170,16 +174,25 @@ export function bucketOwners(
   weights: ArrayLike<number>,
   copies: number,
 ): readonly number[] {
-  const scored: { index: number; score: number }[] = [];
+  const owners: number[] = [];
+  const scores: number[] = [];
   for (let index = 0; index < applianceIds.length; index++) {
     if (weights[index] <= 0) continue;
-    const hash = unitHash(bucket, memberSeed(applianceIds[index]));
-    scored.push({ index, score: -weights[index] / Math.log(hash) });
+    const score = -weights[index] / Math.log(unitHash(bucket, memberSeed(applianceIds[index])));
+    let at = owners.length;
+    while (
+      at > 0 &&
+      (score > scores[at - 1] ||
+        (score === scores[at - 1] && applianceIds[index] < applianceIds[owners[at - 1]]))
+    ) {
+      at--;
+    }
+    if (at >= copies) continue;
+    owners.splice(at, 0, index);
+    scores.splice(at, 0, score);
+    if (owners.length > copies) owners.length = scores.length = copies;
   }
-  scored.sort(
-    (a, b) => b.score - a.score || (applianceIds[a.index] < applianceIds[b.index] ? -1 : 1),
-  );
-  return scored.slice(0, copies).map((entry) => entry.index);
+  return owners;
 }
 
 /** For one box: per band and bucket, 1 where the box is an owner: fewer than `copies` members score higher. */

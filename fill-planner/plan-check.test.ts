@@ -19,8 +19,8 @@ function checked(change: (planSet: PlanSet) => void, over: Partial<PlanCheckInpu
   change(planSet);
   return refusalsOf({
     planSet,
-    appliances: input.appliances,
-    sites: input.sites,
+    input,
+    fillBytesOf: new Map(),
     catalogue: catalogueOf(input.titles),
     nightMs: Date.parse(PLAN_DATE),
     untilGraceMs: 0,

@@ -14,11 +14,12 @@ const REFUSALS_MAX = 100;
 
 export interface PlanCheckInput {
   readonly planSet: PlanSet;
-  readonly appliances: PlannerInput['appliances'];
-  readonly sites: PlannerInput['sites'];
+  readonly input: Pick<PlannerInput, 'appliances' | 'sites' | 'holdings'>;
   readonly catalogue: Catalogue;
   readonly nightMs: number;
   readonly untilGraceMs: number;
+  /** Per appliance: what its window lets it fill tonight. */
+  readonly fillBytesOf: ReadonlyMap<string, number>;
   /** Per appliance: the ordinals that placement chose. Absent where only the plans are known (`plan approve`). */
   readonly placed: ReadonlyMap<string, ReadonlySet<number>> | null;
 }
@@ -31,7 +32,7 @@ export function refusalsOf(given: PlanCheckInput): readonly string[] {
   };
   const orders = new Map(planSet.orders.map((order) => [order.orderVersion, order]));
   for (const order of planSet.orders) checkOrder(order, planSet.epoch, refuse);
-  const byAppliance = new Map(given.appliances.map((box) => [box.applianceId, box]));
+  const byAppliance = new Map(given.input.appliances.map((box) => [box.applianceId, box]));
   const planned = new Set<string>();
   const clusters = new Map<string, ClusterHoldings>();
   for (const plan of planSet.plans) {
@@ -51,7 +52,7 @@ export function refusalsOf(given: PlanCheckInput): readonly string[] {
     cluster.freeBytes.push(box.storageBytes - bytesOf(held, given.catalogue));
     clusters.set(plan.clusterId, cluster);
   }
-  for (const box of given.appliances) {
+  for (const box of given.input.appliances) {
     if (!planned.has(box.applianceId)) refuse(`appliance ${box.applianceId} has no plan`);
   }
   for (const [clusterId, cluster] of clusters) {
@@ -106,7 +107,17 @@ function checkBox(
   if (!(bytes <= box.storageBytes)) {
     refuse(`${name}: ${formatBytes(bytes)} planned on ${formatBytes(box.storageBytes)} of disk`);
   }
-  const country = given.sites.find((site) => site.siteId === box.siteId)?.country ?? '';
+  const holdings = given.input.holdings.find((entry) => entry.applianceId === plan.applianceId);
+  const present = new Set(holdings?.ordinals);
+  const fresh = held.filter((row) => !present.has(catalogue.ordinals[row]));
+  const fillBytes = bytesOf(fresh, catalogue);
+  const allowed = given.fillBytesOf.get(plan.applianceId) ?? Infinity;
+  if (!(fillBytes <= allowed)) {
+    refuse(
+      `${name}: ${formatBytes(fillBytes)} to fill, ${formatBytes(allowed)} fit in tonight's window`,
+    );
+  }
+  const country = given.input.sites.find((site) => site.siteId === box.siteId)?.country ?? '';
   const placeable = placeableOf(given, country);
   for (const row of held) {
     if (placeable[row] === 0) {

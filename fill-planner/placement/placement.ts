@@ -1,64 +1,142 @@
 /**
- * Which files each box of a cluster holds: density order within storage, one copy in the cluster before a second.
+ * Which files each box of a cluster holds, and how far that is from the best that any plan could do.
  *
- * Every file goes to the box that weighted rendezvous names; where that box is full, to the box with the most room.
- * What room is left takes second copies, then third ones, again by density.
+ * The bound's multipliers part the densities; a portfolio of layouts is rounded to whole files by falling density; the one
+ * that is worth most is kept. What room is left takes spare copies, one of everything before a second of anything.
  *
- * Invariants: (1) no box holds more bytes than its storage
- *             (2) a file has its (k+1)-th copy only if every file of the feed has k copies or has no room for the k-th
- *             (3) same feed and boxes, same placement
+ * Invariants: (1) no box holds more bytes than its storage, or fills more than its allowance
+ *             (2) value <= bound
+ *             (3) a spare copy is made only when every file of the feed has a copy or fits nowhere
+ *             (4) same problem, same placement
  */
-import { bucketOwners, SHARE_BUCKETS } from '../contract.ts';
-import type { Feed } from '../feed.ts';
+import {
+  leastBound,
+  throughputTerm,
+  type Bound,
+  type BoundProblem,
+  type Multipliers,
+} from './bound.ts';
+import { layoutsOf } from './layouts.ts';
+import { massOf } from './mass.ts';
+import { boxTypesOf, type BoxType, type ClusterProblem } from './problem.ts';
+import { roundBy, takeSpareCopies, type Band, type Ledger } from './rounding.ts';
+import { servedBy } from './served.ts';
 
-export interface PlacementBox {
-  readonly applianceId: string;
-  readonly storageBytes: number;
-  readonly servingBps: number;
-}
+const CLOSE_ENOUGH = 1e-5; // of the bound: no other layout is tried
 
 export interface Placement {
   /** Per box, in the order given: 1 at each rank that it holds. */
   readonly held: readonly Uint8Array[];
   readonly usedBytes: readonly number[];
+  readonly filledBytes: readonly number[];
+  readonly bands: readonly Band[];
+  /** Per box: below this density a file is not worth filling; null where space is worth nothing. */
+  readonly fillDensity: readonly (number | null)[];
+  readonly proof: Proof;
 }
 
-export function place(feed: Feed, boxes: readonly PlacementBox[]): Placement {
-  const held = boxes.map(() => new Uint8Array(feed.ranks));
-  const room = boxes.map((box) => box.storageBytes);
-  const owners = preferredOwners(boxes);
-  for (let copy = 0; copy < boxes.length; copy++) {
-    for (let rank = 0; rank < feed.ranks; rank++) {
-      const size = feed.sizes[rank];
-      const preferred = owners[feed.buckets[rank]];
-      let chosen = -1;
-      for (const box of preferred) {
-        if (held[box][rank] === 1 || room[box] < size) continue;
-        if (box === preferred[copy]) {
-          chosen = box;
-          break;
-        }
-        if (chosen === -1 || room[box] > room[chosen]) chosen = box;
-      }
-      if (chosen === -1 || copiesAt(held, rank) < copy) continue;
-      held[chosen][rank] = 1;
-      room[chosen] -= size;
+export interface Proof {
+  readonly demandBps: number; // at the peaks
+  readonly servedBps: number;
+  readonly valueBps: number; // served less the price of what is newly filled, without spare copies
+  readonly boundBps: number;
+  readonly boundWithoutFillLimitBps: number; // on served, with free and unlimited fill
+  readonly prices: Prices;
+}
+
+/** What one more unit at this cluster would serve, in bit/s. */
+export interface Prices {
+  readonly perStorageByte: number;
+  readonly perServingBps: number;
+  readonly perFillByte: number;
+}
+
+export function place(problem: ClusterProblem): Placement {
+  const types = boxTypesOf(problem.boxes);
+  const boundProblem = boundProblemOf(problem, types);
+  const least = leastBound(boundProblem);
+  let best: { ledger: Ledger; bands: readonly Band[]; value: number; served: number } | null = null;
+  let demandBps = 0;
+  for (const bands of layoutsOf(problem, types, least.multipliers)) {
+    const ledger = roundBy(problem, types, least.multipliers, bands);
+    const served = servedBy(problem, ledger.held);
+    demandBps = served.demandBps;
+    const filled = ledger.filledBytes().reduce((sum, bytes) => sum + bytes, 0);
+    const value = served.servedBps - problem.churnPrice * filled;
+    if (best === null || value > best.value) {
+      best = { ledger, bands, value, served: served.servedBps };
     }
+    if (least.bound - best.value <= CLOSE_ENOUGH * least.bound) break;
   }
-  return { held, usedBytes: boxes.map((box, at) => box.storageBytes - room[at]) };
+  if (best === null) throw new Error('a cluster has at least one layout');
+  const { ledger, bands, value } = best;
+  takeSpareCopies(problem, ledger, bands);
+  const boundWithoutFillLimitBps = leastBound(freeFill(boundProblem, problem)).bound;
+  return {
+    held: ledger.held,
+    usedBytes: ledger.usedBytes(),
+    filledBytes: ledger.filledBytes(),
+    bands,
+    fillDensity: fillDensities(problem, types, least.multipliers),
+    proof: {
+      demandBps,
+      servedBps: servedBy(problem, ledger.held).servedBps,
+      valueBps: value,
+      boundBps: least.bound,
+      boundWithoutFillLimitBps,
+      prices: pricesOf(boundProblem, least),
+    },
+  };
 }
 
-/** Per bucket, all boxes with storage, best first. */
-function preferredOwners(boxes: readonly PlacementBox[]): readonly (readonly number[])[] {
-  const ids = boxes.map((box) => box.applianceId);
-  const weights = boxes.map((box) => box.storageBytes);
-  return Array.from({ length: SHARE_BUCKETS }, (_, bucket) =>
-    bucketOwners(bucket, ids, weights, boxes.length),
-  );
+export function boundProblemOf(problem: ClusterProblem, types: readonly BoxType[]): BoundProblem {
+  const { feed, present } = problem;
+  const holdsAnything = present.some((held) => held.includes(1));
+  const maskOf = (rank: number): number => {
+    let mask = 0;
+    types.forEach((type, t) => {
+      if (type.boxes.some((box) => present[box][rank] === 1)) mask |= 1 << t;
+    });
+    return mask;
+  };
+  return {
+    mass: massOf(feed.densities, feed.sizes, holdsAnything ? maskOf : null),
+    types,
+    slotFactors: problem.slotFactors,
+    churnPrice: problem.churnPrice,
+  };
 }
 
-function copiesAt(held: readonly Uint8Array[], rank: number): number {
-  let copies = 0;
-  for (const box of held) copies += box[rank];
-  return copies;
+/** The same cluster had it all the nights it wants: the one-night bound hides a bad starting state. */
+function freeFill(bound: BoundProblem, problem: ClusterProblem): BoundProblem {
+  return {
+    mass: massOf(problem.feed.densities, problem.feed.sizes, null),
+    types: bound.types.map((type) => ({ ...type, fillBytes: Infinity })),
+    slotFactors: bound.slotFactors,
+    churnPrice: 0,
+  };
+}
+
+/** The dearest type's price: where one more unit helps most. */
+export function pricesOf(problem: BoundProblem, { multipliers }: Bound): Prices {
+  const perBps = (alpha: number): number =>
+    throughputTerm({ servingBps: 1 }, problem.slotFactors, alpha).value;
+  return {
+    perStorageByte: Math.max(0, ...multipliers.mu),
+    perServingBps: Math.max(0, ...multipliers.alpha.map(perBps)),
+    perFillByte: Math.max(0, ...multipliers.nu),
+  };
+}
+
+function fillDensities(
+  problem: ClusterProblem,
+  types: readonly BoxType[],
+  multipliers: Multipliers,
+): readonly (number | null)[] {
+  return problem.boxes.map((_, box) => {
+    const t = types.findIndex((type) => type.boxes.includes(box));
+    if (!(multipliers.alpha[t] > 0)) return null;
+    const cost = multipliers.mu[t] + problem.churnPrice + multipliers.nu[t];
+    return cost / multipliers.alpha[t];
+  });
 }

@@ -1,9 +1,10 @@
 /**
- * What a plan means to people: per cluster how much it holds and how much of the demand that answers.
+ * What a plan means to people: per cluster how much it holds, how much of the demand that answers, how far the plan can be
+ * from the best one, and what more disk, more throughput or a longer window would bring.
  */
-import { formatBytes } from '#base/units.ts';
-import type { Feed } from '../feed.ts';
-import type { Placement } from '../placement/placement.ts';
+import { formatBytes, formatBps } from '#base/units.ts';
+import type { Placement, Prices } from '../placement/placement.ts';
+import type { ClusterProblem } from '../placement/problem.ts';
 
 export interface SiteSummary {
   readonly siteId: string;
@@ -12,93 +13,175 @@ export interface SiteSummary {
   readonly files: number; // different ones
   readonly copies: number;
   readonly usedBytes: number;
+  readonly filledBytes: number; // tonight
   readonly storageBytes: number;
-  readonly demandBytesPerDay: number;
-  readonly servedBytesPerDay: number; // of files held here
+  readonly demandBps: number; // at the peaks, summed
+  readonly servedBps: number;
+  readonly valueBps: number; // served less the price of refilling
+  readonly boundBps: number;
+  readonly boundWithoutFillLimitBps: number;
+  readonly prices: Prices;
 }
 
 export interface NightSummary {
   readonly forecastViewsPerDay: number;
   readonly plannedOffloadShare: number;
   readonly bytesPlanned: number;
+  /** No plan is worth more than 1 / (1 - gapShare) of this one; weighted by what each site could serve. */
+  readonly gapShare: number;
+  readonly gapWithoutFillLimitShare: number;
   readonly sites: readonly SiteSummary[];
   readonly problems: readonly string[];
 }
 
 export function siteSummaryOf(
-  cluster: {
-    readonly siteId: string;
-    readonly clusterId: string;
-    readonly boxes: readonly { readonly storageBytes: number }[];
-  },
-  feed: Feed,
+  cluster: { readonly siteId: string; readonly clusterId: string },
+  problem: ClusterProblem,
   placement: Placement,
 ): SiteSummary {
+  const { feed, boxes } = problem;
   let files = 0;
   let copies = 0;
-  let demandBytesPerDay = 0;
-  let servedBytesPerDay = 0;
   for (let rank = 0; rank < feed.ranks; rank++) {
-    const bytes = feed.densities[rank] * feed.sizes[rank];
-    demandBytesPerDay += bytes;
     let held = 0;
     for (const box of placement.held) held += box[rank];
-    if (held === 0) continue;
-    files++;
+    if (held > 0) files++;
     copies += held;
-    servedBytesPerDay += bytes;
   }
+  const sum = (values: readonly number[]): number => values.reduce((total, add) => total + add, 0);
   return {
     siteId: cluster.siteId,
     clusterId: cluster.clusterId,
-    boxes: cluster.boxes.length,
+    boxes: boxes.length,
     files,
     copies,
-    usedBytes: placement.usedBytes.reduce((sum, bytes) => sum + bytes, 0),
-    storageBytes: cluster.boxes.reduce((sum, box) => sum + box.storageBytes, 0),
-    demandBytesPerDay,
-    servedBytesPerDay,
+    usedBytes: sum(placement.usedBytes),
+    filledBytes: sum(placement.filledBytes),
+    storageBytes: sum(boxes.map((box) => box.storageBytes)),
+    demandBps: placement.proof.demandBps,
+    servedBps: placement.proof.servedBps,
+    valueBps: placement.proof.valueBps,
+    boundBps: placement.proof.boundBps,
+    boundWithoutFillLimitBps: placement.proof.boundWithoutFillLimitBps,
+    prices: placement.proof.prices,
   };
 }
 
+export function nightSummaryOf(
+  forecastViewsPerDay: number,
+  sites: readonly SiteSummary[],
+  problems: readonly string[],
+): NightSummary {
+  const total = (of: (site: SiteSummary) => number): number =>
+    sites.reduce((sum, site) => sum + of(site), 0);
+  const demand = total((site) => site.demandBps);
+  return {
+    forecastViewsPerDay,
+    plannedOffloadShare: demand > 0 ? clampShare(total((site) => site.servedBps) / demand) : 0,
+    bytesPlanned: total((site) => site.usedBytes),
+    gapShare: gapOf(
+      total((site) => site.valueBps),
+      total((site) => site.boundBps),
+    ),
+    gapWithoutFillLimitShare: gapOf(
+      total((site) => site.servedBps),
+      total((site) => site.boundWithoutFillLimitBps),
+    ),
+    sites,
+    problems,
+  };
+}
+
+/** How much of the bound a plan leaves, 0 .. 1: rounding in the last place may put a plan on the bound a hair above it. */
+export function gapOf(value: number, bound: number): number {
+  return bound > 0 ? clampShare((bound - value) / bound) : 0;
+}
+
 const SITES_SHOWN_MAX = 40;
+const PROBLEMS_SHOWN_MAX = 30;
+const BYTES_PER_TB = 1e12;
 
 export function summaryText(planDate: string, summary: NightSummary): string {
   const lines = [
-    `plan of ${planDate}: ${percent(summary.plannedOffloadShare)} of ${Math.round(summary.forecastViewsPerDay)} ` +
-      `expected file views a day, ${formatBytes(summary.bytesPlanned)} on disk`,
+    `plan of ${planDate}: ${percent(summary.plannedOffloadShare)} of the peak demand of ` +
+      `${Math.round(summary.forecastViewsPerDay)} expected file views a day, ${formatBytes(summary.bytesPlanned)} on disk`,
+    `at most ${percent(summary.gapShare, 3)} below the best plan possible tonight, ` +
+      `${percent(summary.gapWithoutFillLimitShare, 3)} below the best without a fill limit`,
   ];
-  const rows = summary.sites
-    .slice(0, SITES_SHOWN_MAX)
-    .map((site) => [
-      site.siteId,
-      site.clusterId,
-      String(site.boxes),
-      String(site.files),
-      String(site.copies),
-      formatBytes(site.usedBytes),
-      percent(site.storageBytes > 0 ? site.usedBytes / site.storageBytes : 0),
-      percent(site.demandBytesPerDay > 0 ? site.servedBytesPerDay / site.demandBytesPerDay : 0),
-    ]);
-  lines.push(
-    ...table(
-      ['site', 'cluster', 'boxes', 'files', 'copies', 'bytes', 'disk used', 'offload'],
-      rows,
-    ),
-  );
+  const rows = summary.sites.slice(0, SITES_SHOWN_MAX).map(siteRow);
+  lines.push(...table(SITE_HEAD, rows));
   if (summary.sites.length > SITES_SHOWN_MAX) {
-    lines.push(`… and ${summary.sites.length - SITES_SHOWN_MAX} more clusters`);
+    lines.push(
+      `… and ${summary.sites.length - SITES_SHOWN_MAX} more clusters (plan --site X shows one)`,
+    );
   }
-  for (const problem of summary.problems) lines.push(`! ${problem}`);
+  for (const problem of summary.problems.slice(0, PROBLEMS_SHOWN_MAX)) lines.push(`! ${problem}`);
+  if (summary.problems.length > PROBLEMS_SHOWN_MAX) {
+    lines.push(`! … and ${summary.problems.length - PROBLEMS_SHOWN_MAX} more problems`);
+  }
   return lines.join('\n');
 }
 
-export function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
+/** Everything about one cluster, a figure a line. */
+export function siteText(site: SiteSummary): string {
+  const { prices } = site;
+  return [
+    `site ${site.siteId}, cluster ${site.clusterId}: ${site.boxes} boxes`,
+    `  files           ${site.files} in ${site.copies} copies`,
+    `  storage         ${formatBytes(site.usedBytes)} of ${formatBytes(site.storageBytes)}`,
+    `  fill tonight    ${formatBytes(site.filledBytes)}`,
+    `  peak demand     ${formatBps(site.demandBps)}, served ${formatBps(site.servedBps)} (${percent(shareOf(site.servedBps, site.demandBps))})`,
+    `  gap             ${percent(gapOf(site.valueBps, site.boundBps), 3)} of the bound ${formatBps(site.boundBps)}`,
+    `  without limit   ${percent(gapOf(site.servedBps, site.boundWithoutFillLimitBps), 3)} of ${formatBps(site.boundWithoutFillLimitBps)}, were fill free`,
+    `  one more TB of disk serves          ${gbps(prices.perStorageByte * BYTES_PER_TB)}`,
+    `  one more Gbit/s of throughput       ${gbps(prices.perServingBps * 1e9)}`,
+    `  one more TB of fill tonight         ${gbps(prices.perFillByte * BYTES_PER_TB)}`,
+  ].join('\n');
+}
+
+const SITE_HEAD = [
+  'site',
+  'cluster',
+  'boxes',
+  'files',
+  'copies',
+  'on disk',
+  'used',
+  'fill',
+  'offload',
+  'gap',
+  'Gbps/TB',
+  'Gbps/Gbps',
+  'Gbps/TB fill',
+];
+
+function siteRow(site: SiteSummary): readonly string[] {
+  return [
+    site.siteId,
+    site.clusterId,
+    String(site.boxes),
+    String(site.files),
+    String(site.copies),
+    formatBytes(site.usedBytes),
+    percent(shareOf(site.usedBytes, site.storageBytes)),
+    formatBytes(site.filledBytes),
+    percent(shareOf(site.servedBps, site.demandBps)),
+    percent(gapOf(site.valueBps, site.boundBps), 3),
+    figure((site.prices.perStorageByte * BYTES_PER_TB) / 1e9),
+    figure(site.prices.perServingBps),
+    figure((site.prices.perFillByte * BYTES_PER_TB) / 1e9),
+  ];
+}
+
+export function percent(share: number, digits = 1): string {
+  return `${(100 * share).toFixed(digits)} %`;
 }
 
 /** Columns padded to their widest cell; the first two are words, the others numbers. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): readonly string[] {
   const widths = head.map((title, at) =>
     Math.max(title.length, ...rows.map((row) => row[at].length)),
   );
@@ -108,4 +191,20 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
       .join('  ')
       .trimEnd(),
   );
+}
+
+function shareOf(part: number, whole: number): number {
+  return whole > 0 ? clampShare(part / whole) : 0;
+}
+
+function clampShare(share: number): number {
+  return Math.min(1, Math.max(0, share));
+}
+
+function gbps(bps: number): string {
+  return `${figure(bps / 1e9)} Gbit/s`;
+}
+
+function figure(value: number): string {
+  return value === 0 ? '0' : Number(value.toPrecision(3)).toString();
 }
