@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { formatPrefix, maskBytes, parseAddress, parsePrefix, type Prefix } from '#base/address.ts';
 import { seededRandom } from '#base/random.ts';
 import { buildPrefixTable, lookUp, lookUpScoped, type Cover, type PrefixEntry } from './place.ts';

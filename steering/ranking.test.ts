@@ -1,0 +1,319 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { seededRandom } from '#base/random.ts';
+import { decidePlay, expectedLoad, pathwayOf, type PlayDecision } from './answer.ts';
+import type { World } from './candidates.ts';
+import { EXAMPLE_AT_MS, EXAMPLE_FILES, EXAMPLE_TITLE, exampleWorld } from './example-fleet.ts';
+import { LoadLedger } from './load.ts';
+
+const LYON = '10.1.2.3';
+
+function play(world: World, ask: Partial<Parameters<typeof decidePlay>[1]> = {}): PlayDecision {
+  const decision = decidePlay(world, {
+    titleId: EXAMPLE_TITLE,
+    fileIds: [EXAMPLE_FILES[0]],
+    clientAddress: LYON,
+    session: 's1',
+    ...ask,
+  });
+  assert.ok(decision.kind === 'play');
+  return decision;
+}
+
+function pathways(decision: PlayDecision, file = 0): readonly string[] {
+  return decision.files[file].ranking.candidates.map(pathwayOf);
+}
+
+function why(decision: PlayDecision, applianceId: string): string | undefined {
+  return decision.files[0].ranking.passedOver.find((one) => one.applianceId === applianceId)?.why;
+}
+
+test('home boxes come first, then another site of the country, then the origin, all boxes distinct', () => {
+  const decision = play(exampleWorld());
+  const [first, second, third, last] = pathways(decision);
+  assert.deepEqual([first, second].sort(), ['lyon-a', 'lyon-b']);
+  assert.deepEqual([third, last], ['paris-a', 'origin']);
+  assert.equal(decision.home, 'lyon-1');
+  assert.deepEqual(decision.reasons, ['home']);
+  assert.equal(why(decision, 'oslo-a'), 'not-needed');
+});
+
+test('the same four epochs and the same request give the same answer, a new world notwithstanding', () => {
+  fc.assert(
+    fc.property(
+      fc.string({ minLength: 1, maxLength: 20, unit: 'grapheme-ascii' }),
+      fc.constantFrom('10.1.0.9', '10.2.0.9', '10.3.7.7', '192.0.2.1', '2001:db8:1::5'),
+      fc.array(fc.nat(3e8), { minLength: 4, maxLength: 4 }),
+      (session, clientAddress, egress) => {
+        const ids = ['lyon-a', 'lyon-b', 'paris-a', 'oslo-a'];
+        const make = (): World =>
+          exampleWorld({
+            appliances: Object.fromEntries(ids.map((id, at) => [id, { egressBps: egress[at] }])),
+            holdings: { 'lyon-a': [0], 'paris-a': [1, 2] },
+          });
+        const ask = { clientAddress, session, fileIds: [...EXAMPLE_FILES] };
+        const [one, other] = [play(make(), ask), play(make(), ask)];
+        assert.deepEqual(one.epochs, other.epochs);
+        assert.deepEqual(
+          one.files.map(({ ranking }) => [ranking.candidates.map(pathwayOf), ranking.reason]),
+          other.files.map(({ ranking }) => [ranking.candidates.map(pathwayOf), ranking.reason]),
+        );
+        assert.deepEqual(one.session, other.session);
+      },
+    ),
+  );
+});
+
+test('why a client goes elsewhere: table of reasons', () => {
+  const nobodyHome = { 'lyon-a': [], 'lyon-b': [] };
+  const dead = { 'lyon-a': 'unreachable', 'lyon-b': 'unreachable' } as const;
+  const cases: readonly [
+    string,
+    World,
+    Partial<Parameters<typeof decidePlay>[1]>,
+    string,
+    string,
+  ][] = [
+    ['all is well', exampleWorld(), {}, 'home', 'lyon'],
+    ['home lacks the file', exampleWorld({ holdings: nobodyHome }), {}, 'content', 'paris'],
+    ['home is dead', exampleWorld({}, dead), {}, 'health', 'paris'],
+    [
+      'home drains',
+      exampleWorld({
+        appliances: { 'lyon-a': { standing: 'draining' }, 'lyon-b': { standing: 'draining' } },
+      }),
+      {},
+      'health',
+      'paris',
+    ],
+    [
+      'home is full',
+      exampleWorld({
+        appliances: { 'lyon-a': { egressBps: 1e9 }, 'lyon-b': { egressBps: 0.99e9 } },
+      }),
+      {},
+      'health',
+      'paris',
+    ],
+    ['no prefix covers the client', exampleWorld(), { clientAddress: '192.0.2.1' }, 'other', ''],
+    [
+      'nobody has the file: home fetches it',
+      exampleWorld({ holdings: { ...nobodyHome, 'paris-a': [], 'oslo-a': [] } }),
+      {},
+      'home',
+      'lyon',
+    ],
+    [
+      'everything is dead: the origin',
+      exampleWorld({}, { ...dead, 'paris-a': 'unreachable', 'oslo-a': 'unreachable' }),
+      {},
+      'health',
+      'origin',
+    ],
+  ];
+  for (const [title, world, ask, reason, first] of cases) {
+    const decision = play(world, ask);
+    assert.equal(decision.files[0].ranking.reason, reason, title);
+    assert.ok(pathways(decision)[0].startsWith(first), `${title}: ${pathways(decision).join()}`);
+    assert.equal(pathways(decision).at(-1), 'origin', title);
+  }
+});
+
+test('with one holder left, boxes that would fetch the file follow it, home first', () => {
+  const world = exampleWorld({ holdings: { 'lyon-a': [], 'lyon-b': [], 'oslo-a': [] } });
+  const decision = play(world);
+  const [first, second] = pathways(decision);
+  assert.equal(first, 'paris-a');
+  assert.ok(second.startsWith('lyon'));
+  assert.deepEqual(decision.reasons, ['content']);
+});
+
+test('with two holders nobody else follows them but the origin', () => {
+  const world = exampleWorld({ holdings: { 'lyon-a': [], 'lyon-b': [] } });
+  assert.deepEqual(pathways(play(world)), ['paris-a', 'oslo-a', 'origin']);
+  assert.equal(why(play(world), 'lyon-a'), 'lacks-file');
+});
+
+test('draining boxes serve only before nothing, and their reason is told', () => {
+  const draining = { standing: 'draining' } as const;
+  const one = play(exampleWorld({ appliances: { 'lyon-a': draining } }));
+  assert.ok(!pathways(one).includes('lyon-a'));
+  assert.equal(why(one, 'lyon-a'), 'draining');
+  const all = play(
+    exampleWorld({
+      appliances: {
+        'lyon-a': draining,
+        'lyon-b': draining,
+        'paris-a': draining,
+        'oslo-a': draining,
+      },
+    }),
+  );
+  assert.ok(pathways(all)[0].startsWith('lyon'));
+  assert.equal(pathways(all).at(-1), 'origin');
+  assert.equal(all.isDegraded, true);
+});
+
+test('a box that lost the control plane but answers our probe is used; one that refuses us is not', () => {
+  const gone = {
+    'lyon-a': { standing: 'gone-hard' },
+    'lyon-b': { standing: 'gone-silent' },
+  } as const;
+  const unknown = play(exampleWorld({ appliances: gone }));
+  assert.equal(pathways(unknown)[0], 'paris-a');
+  assert.equal(why(unknown, 'lyon-a'), 'gone');
+  assert.equal(why(unknown, 'lyon-b'), 'silent');
+  const answered = play(
+    exampleWorld({ appliances: gone }, { 'lyon-a': 'reachable', 'lyon-b': 'reachable' }),
+  );
+  assert.ok(pathways(answered)[0].startsWith('lyon'));
+  const refused = play(
+    exampleWorld({ appliances: gone }, { 'lyon-a': 'unreachable', 'lyon-b': 'reachable' }),
+  );
+  assert.equal(pathways(refused)[0], 'lyon-b');
+  assert.equal(why(refused, 'lyon-a'), 'unreachable');
+});
+
+test('an IPv6-only box is passed over for an IPv4 client and used for an IPv6 client', () => {
+  const changes = { appliances: { 'lyon-a': { baseUrl: 'http://[2001:db8::a]:8080' } } };
+  const v4 = play(exampleWorld(changes));
+  assert.equal(pathways(v4)[0], 'lyon-b');
+  assert.equal(why(v4, 'lyon-a'), 'wrong-family');
+  const v6 = play(exampleWorld(changes), { clientAddress: '2001:db8:1::1' });
+  assert.ok(pathways(v6).includes('lyon-a'));
+});
+
+test('sessions spread over the boxes of a uniform cluster; one session stays on one box for all files', () => {
+  const world = exampleWorld();
+  const firsts = new Map<string, number>();
+  for (let at = 0; at < 400; at++) {
+    const decision = play(world, { session: `session-${at}`, fileIds: [...EXAMPLE_FILES] });
+    const firstOf = new Set(decision.files.map((_, file) => pathways(decision, file)[0]));
+    assert.equal(firstOf.size, 1);
+    const [first] = firstOf;
+    firsts.set(first, (firsts.get(first) ?? 0) + 1);
+  }
+  assert.deepEqual([...firsts.keys()].sort(), ['lyon-a', 'lyon-b']);
+  for (const count of firsts.values()) assert.ok(count > 140, `${count} of 400`);
+});
+
+test('weights are kept: a box of weight 3 gets three times as many sessions', () => {
+  const world = exampleWorld({ appliances: { 'lyon-a': { weight: 3 } } });
+  let toA = 0;
+  for (let at = 0; at < 2000; at++) {
+    if (pathways(play(world, { session: `s${at}` }))[0] === 'lyon-a') toA++;
+  }
+  assert.ok(toA > 1400 && toA < 1600, `${toA} of 2000`);
+});
+
+test('a box that leaves moves only its own sessions', () => {
+  const before = exampleWorld();
+  const after = exampleWorld({}, { 'lyon-b': 'unreachable' });
+  for (let at = 0; at < 200; at++) {
+    const ask = { session: `s${at}` };
+    const first = pathways(play(before, ask))[0];
+    if (first === 'lyon-a') assert.equal(pathways(play(after, ask))[0], 'lyon-a');
+  }
+});
+
+test('own assignments count at once: without a new report sessions do not herd onto the box that looked idle', () => {
+  const random = seededRandom(5);
+  const ledger = new LoadLedger(1, EXAMPLE_AT_MS);
+  const changes = {
+    appliances: { 'lyon-a': { egressBps: 3e8 }, 'lyon-b': { egressBps: 0 } },
+  };
+  const firsts: string[] = [];
+  for (let at = 0; at < 240; at++) {
+    const decision = play(exampleWorld(changes, {}, ledger), { session: `s${random.below(1e9)}` });
+    firsts.push(pathways(decision)[0]);
+    for (const [id, bps] of expectedLoad(decision)) ledger.assigned(id, bps, EXAMPLE_AT_MS);
+  }
+  const toB = firsts.filter((id) => id === 'lyon-b').length;
+  // At 4 Mbit/s a session, b catches up with a's 300 Mbit/s after some 75 sessions; from then on both take.
+  assert.equal(firsts.slice(0, 20).filter((id) => id === 'lyon-b').length, 20);
+  assert.ok(toB > 100 && toB < 200, `${toB} of 240 to the idle box`);
+});
+
+test('availability decides by country: the request wins over the prefix, and the answer says which rule', () => {
+  const titles = [
+    {
+      ...exampleWorld().fleet.snapshot.titles[0],
+      availability: [{ countries: ['NO'], until: '2027-01-01T00:00:00Z' }],
+    },
+  ];
+  const world = exampleWorld({ snapshot: { titles } });
+  const ask = { titleId: EXAMPLE_TITLE, clientAddress: LYON, session: 's' };
+  const refused = decidePlay(world, ask);
+  assert.ok(refused.kind === 'refused');
+  assert.equal(refused.status, 403);
+  assert.equal(refused.error, 'not-available');
+  assert.match(refused.message, /FR \(by its prefix\)/);
+  assert.deepEqual(refused.problems, ['allowed: NO until 2027-01-01T00:00:00Z']);
+  assert.equal(decidePlay(world, { ...ask, country: 'NO' }).kind, 'play');
+  assert.equal(decidePlay(world, { ...ask, clientAddress: '10.3.0.1' }).kind, 'play');
+  assert.equal(decidePlay(world, { ...ask, clientAddress: '192.0.2.1' }).kind, 'refused');
+});
+
+test('unknown titles, files and addresses are refused with what is wrong', () => {
+  const world = exampleWorld();
+  const ask = { titleId: EXAMPLE_TITLE, clientAddress: LYON, session: 's' };
+  const stranger = 'x'.repeat(43);
+  const cases = [
+    [decidePlay(world, { ...ask, titleId: 'nope' }), 404, 'unknown-title'],
+    [decidePlay(world, { ...ask, fileIds: [EXAMPLE_FILES[0], stranger] }), 404, 'unknown-file'],
+    [decidePlay(world, { ...ask, clientAddress: '10.1.2' }), 400, 'invalid'],
+  ] as const;
+  for (const [decision, status, error] of cases) {
+    assert.ok(decision.kind === 'refused');
+    assert.deepEqual([decision.status, decision.error], [status, error]);
+  }
+  const [, unknown] = cases;
+  assert.ok(unknown[0].kind === 'refused');
+  assert.deepEqual(unknown[0].problems.length, 1);
+});
+
+test('whatever is wrong with the fleet, every list ends in the origin and names no box twice', () => {
+  const standings = ['serving', 'draining', 'down', 'gone-hard', 'gone-silent'] as const;
+  const names = ['unknown', 'reachable', 'unreachable'] as const;
+  const ids = ['lyon-a', 'lyon-b', 'paris-a', 'oslo-a'];
+  const box = fc.record({
+    standing: fc.constantFrom(...standings),
+    evidence: fc.constantFrom(...names),
+    egressBps: fc.constantFrom(0, 5e8, 2e9),
+    weight: fc.constantFrom(0, 1, 2),
+    held: fc.subarray([0, 1, 2]),
+  });
+  fc.assert(
+    fc.property(fc.array(box, { minLength: 4, maxLength: 4 }), (boxes) => {
+      const of = <T>(pick: (one: (typeof boxes)[number]) => T): Record<string, T> =>
+        Object.fromEntries(ids.map((id, at) => [id, pick(boxes[at])]));
+      const world = exampleWorld(
+        {
+          appliances: of(({ standing, egressBps, weight }) => ({ standing, egressBps, weight })),
+          holdings: of(({ held }) => held),
+        },
+        of(({ evidence }) => evidence),
+      );
+      const decision = play(world, { fileIds: [...EXAMPLE_FILES] });
+      for (let file = 0; file < EXAMPLE_FILES.length; file++) {
+        const list = pathways(decision, file);
+        assert.equal(list.at(-1), 'origin');
+        assert.ok(list.length <= 4);
+        assert.equal(new Set(list).size, list.length);
+        const { candidates, passedOver, reason } = decision.files[file].ranking;
+        const accounted = [...list.slice(0, -1), ...passedOver.map((one) => one.applianceId)];
+        assert.deepEqual(accounted.sort(), ids.toSorted());
+        const [first] = candidates;
+        assert.equal(reason === 'home', first.kind === 'appliance' && first.isHome);
+        // A box that may be used is always used before the origin.
+        const somebodyServes = ids.some(
+          (id, at) =>
+            boxes[at].evidence !== 'unreachable' && boxes[at].standing === 'serving' && id !== '',
+        );
+        if (somebodyServes) assert.notEqual(list[0], 'origin');
+      }
+    }),
+    { numRuns: 400 },
+  );
+});
