@@ -61,6 +61,9 @@ export class PortableSender implements Sender {
   #requests = 0;
   #bytesSent = 0;
   #isClosing = false;
+  #adoptsOnly = false;
+  #isAdopting = false;
+  #onEmpty: (() => void) | null = null;
 
   constructor(handle: Handler, limits: SenderLimits, hotChunks: HotChunks) {
     this.#handle = handle;
@@ -95,16 +98,35 @@ export class PortableSender implements Sender {
         resolve(success({ address: bound.address, port: bound.port }));
       });
     });
-    if (outcome.ok) {
-      this.#watch = setInterval(() => this.#cutSlowClients(), WATCH_PERIOD_MS);
-      this.#watch.unref();
-    }
+    if (outcome.ok) this.#startWatch();
+    return outcome;
+  }
+
+  /**
+   * For a sender that only adopts: node:http enforces its timeouts only while it listens somewhere. Here that is an abstract
+   * unix socket on which every connection is refused.
+   */
+  async listenForAdopted(name: string): Promise<Outcome<null>> {
+    this.#adoptsOnly = true;
+    const outcome = await new Promise<Outcome<null>>((resolve) => {
+      this.#server.once('error', (error) =>
+        resolve(failed(listenFailure({ address: `@${name}`, port: 0 }, codeOf(error), error))),
+      );
+      this.#server.listen({ path: `\0${name}` }, () => resolve(success(null)));
+    });
+    if (outcome.ok) this.#startWatch();
     return outcome;
   }
 
   /** Takes over a connection that another sender accepted; what that one has read already must be unshifted. */
   adopt(socket: Socket): void {
+    this.#isAdopting = true;
     this.#server.emit('connection', socket);
+    this.#isAdopting = false;
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size;
   }
 
   stats(): SenderStats {
@@ -130,16 +152,32 @@ export class PortableSender implements Sender {
       }
     }, graceMs);
     await closed;
+    // The server counts its own connections only, not those it adopted.
+    if (this.#connections.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onEmpty = resolve;
+      });
+    }
     clearTimeout(grace);
     if (this.#watch !== null) clearInterval(this.#watch);
   }
 
+  #startWatch(): void {
+    this.#watch = setInterval(() => this.#cutSlowClients(), WATCH_PERIOD_MS);
+    this.#watch.unref();
+  }
+
   #connected(socket: Socket): void {
+    if (this.#adoptsOnly && !this.#isAdopting) {
+      socket.destroy();
+      return;
+    }
     const connection = new Connection(socket);
     this.#connections.set(socket, connection);
     socket.once('close', () => {
       connection.pump?.cut('aborted');
       this.#connections.delete(socket);
+      if (this.#connections.size === 0) this.#onEmpty?.();
     });
   }
 

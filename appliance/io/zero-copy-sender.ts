@@ -1,0 +1,572 @@
+/**
+ * The sender that copies nothing: its own listening socket, requests parsed here, bodies by sendfile, all in Node's own event loop.
+ *
+ * Sockets live in one inner epoll set, edge-triggered; that set's descriptor is watched by one uv_poll, so that no epoll_ctl happens per
+ * request and Node's timers, promises and other servers keep running. Whatever is not the plain common case goes to the portable sender,
+ * with the bytes already read.
+ *
+ * Invariants: (1) an event acts on the connection that it was registered for: slot and generation, never a bare descriptor
+ *             (2) one connection gets at most TURN_BYTES_MAX and pipelinedMax requests per turn, then the others
+ *             (3) nothing that needs ticks or promises happens inside a native callback: it waits for the next immediate
+ *             (4) the connections here and at the portable sender together are at most connectionsMax
+ */
+import { randomBytes } from 'node:crypto';
+import { Socket } from 'node:net';
+import { getSystemErrorName } from 'node:util';
+import {
+  EAGAIN,
+  ECONNABORTED,
+  EINTR,
+  EPOLLERR,
+  EPOLLET,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLRDHUP,
+  IPPROTO_TCP,
+  MSG_TRUNC,
+  SO_LINGER,
+  SO_REUSEADDR,
+  SO_REUSEPORT,
+  SOL_SOCKET,
+  TCP_NODELAY,
+  type EpollEvents,
+  type NativeMemory,
+} from '#base/io/linux-abi.ts';
+import type { Linux, Watch } from '#base/io/linux.ts';
+import { assert, failed, success, type Outcome } from '#base/outcome.ts';
+import {
+  listenFailure,
+  type Answer,
+  type CutReason,
+  type Ending,
+  type Handler,
+  type ListenAddress,
+  type Sender,
+  type SenderLimits,
+  type SenderStats,
+} from '../serve/sender.ts';
+import { judgeDelivery } from '../serve/zero-copy-delivery.ts';
+import { headText, REQUEST_TIMEOUT_TEXT } from '../serve/zero-copy-head.ts';
+import { parsePlainRequest } from '../serve/zero-copy-request.ts';
+import type { PortableSender } from './portable-sender.ts';
+import { BodyMover } from './zero-copy-body.ts';
+import { ZeroCopyConnection } from './zero-copy-connection.ts';
+
+const TURN_BYTES_MAX = 4 * 1024 * 1024;
+const EVENTS_PER_TURN = 256;
+const ACCEPTS_PER_TURN = 64;
+const BACKLOG = 4096;
+const LISTENER_SLOT = -1;
+const LINGER_MS_MAX = 1000; // for a client to read a last answer before the connection is closed
+const DATE_MS_MAX = 500; // age of the Date that answers carry
+const LF = 10;
+
+export interface ZeroCopyOptions {
+  /** Several processes listen on one address, and the kernel spreads connections over them. */
+  readonly reusePort?: boolean;
+}
+
+export class ZeroCopySender implements Sender {
+  readonly kind = 'zero-copy';
+  readonly #handle: Handler;
+  readonly #limits: SenderLimits;
+  readonly #linux: Linux;
+  readonly #portable: PortableSender;
+  readonly #options: ZeroCopyOptions;
+  readonly #mover: BodyMover;
+  readonly #events: EpollEvents;
+  readonly #input: NativeMemory;
+  readonly #table: (ZeroCopyConnection | null)[] = [];
+  readonly #freeSlots: number[] = [];
+  readonly #cut: Record<CutReason, number> = {
+    'connections-full': 0,
+    'header-limit': 0,
+    'slow-client': 0,
+    malformed: 0,
+  };
+  #listener = -1;
+  #isListenerPaused = false;
+  #epoll = -1;
+  #watch: Watch | null = null;
+  #ticks: NodeJS.Timeout | null = null;
+  #queue: ZeroCopyConnection[] = [];
+  #handedOver: { readonly fd: number; readonly bytes: Buffer }[] = [];
+  #isImmediateSet = false;
+  #connections = 0;
+  #generation = 0;
+  #requests = 0;
+  #bytesSent = 0;
+  #isClosing = false;
+  #onEmpty: (() => void) | null = null;
+  #nowMs = performance.now();
+  #date = '';
+  #dateMs = -Infinity;
+
+  /** `portable` must be this sender's own: it is opened and closed with it. */
+  constructor(
+    handle: Handler,
+    limits: SenderLimits,
+    linux: Linux,
+    portable: PortableSender,
+    options: ZeroCopyOptions = {},
+  ) {
+    this.#handle = handle;
+    this.#limits = limits;
+    this.#linux = linux;
+    this.#portable = portable;
+    this.#options = options;
+    this.#mover = new BodyMover(linux);
+    this.#events = linux.epollEvents(EVENTS_PER_TURN);
+    this.#input = linux.memory(Math.max(64 * 1024, 2 * limits.headerBytesMax));
+  }
+
+  async listen(at: ListenAddress): Promise<Outcome<ListenAddress>> {
+    const linux = this.#linux;
+    const listener = linux.tcpSocket(at.address);
+    if (listener < 0) return failed(listenFailure(at, getSystemErrorName(listener), listener));
+    linux.setOption(listener, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (this.#options.reusePort === true) linux.setOption(listener, SOL_SOCKET, SO_REUSEPORT, 1);
+    linux.setOption(listener, IPPROTO_TCP, TCP_NODELAY, 1); // accepted sockets inherit it
+    let result = linux.bind(listener, at);
+    if (result === 0) result = linux.listen(listener, BACKLOG);
+    if (result < 0) {
+      linux.close(listener);
+      return failed(listenFailure(at, getSystemErrorName(result), result));
+    }
+    const adopting = await this.#portable.listenForAdopted(
+      `nightfill-${randomBytes(12).toString('hex')}`,
+    );
+    if (!adopting.ok) {
+      linux.close(listener);
+      return adopting;
+    }
+    this.#listener = listener;
+    this.#epoll = linux.epollCreate();
+    assert(this.#epoll >= 0, 'an epoll descriptor');
+    linux.epollAdd(this.#epoll, listener, EPOLLIN, LISTENER_SLOT, 0);
+    this.#watch = linux.watchReadable(this.#epoll, () => this.#turn());
+    this.#ticks = setInterval(() => this.#tick(), tickPeriodMs(this.#limits));
+    this.#ticks.unref();
+    return success(linux.localAddress(listener) ?? at);
+  }
+
+  stats(): SenderStats {
+    const portable = this.#portable.stats();
+    const cut = { ...portable.cut };
+    for (const reason of Object.keys(this.#cut) as CutReason[]) cut[reason] += this.#cut[reason];
+    return {
+      connections: this.#connections + this.#handedOver.length + portable.connections,
+      requests: this.#requests + portable.requests,
+      bytesSent: this.#bytesSent + portable.bytesSent,
+      cut,
+    };
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#isClosing = true;
+    if (this.#listener >= 0) this.#linux.close(this.#listener);
+    this.#listener = -1;
+    this.#adoptHandedOver();
+    const empty = new Promise<void>((resolve) => {
+      this.#onEmpty = resolve;
+    });
+    for (const connection of this.#table) {
+      if (connection?.phase === 'idle') this.#close(connection);
+    }
+    const grace = setTimeout(() => {
+      for (const connection of this.#table)
+        if (connection !== null) this.#drop(connection, 'closed');
+    }, graceMs);
+    if (this.#connections > 0) await Promise.all([empty, this.#portable.close(graceMs)]);
+    else await this.#portable.close(graceMs);
+    clearTimeout(grace);
+    if (this.#ticks !== null) clearInterval(this.#ticks);
+    await this.#watch?.close();
+    this.#watch = null;
+    if (this.#epoll >= 0) this.#linux.close(this.#epoll);
+    this.#epoll = -1;
+  }
+
+  // ---------------------------------------------------------------- events
+
+  /** Called from C (invariant 3). */
+  #turn(): void {
+    this.#now();
+    const events = this.#events;
+    const count = this.#linux.epollWait(this.#epoll, events, 0);
+    for (let at = 0; at < count; at++) {
+      const slot = events.slot(at);
+      if (slot === LISTENER_SLOT) {
+        this.#accept();
+        continue;
+      }
+      const connection = this.#table[slot];
+      if (connection !== null && connection.generation === events.generation(at)) {
+        this.#happened(connection, events.mask(at));
+      }
+    }
+  }
+
+  #happened(connection: ZeroCopyConnection, mask: number): void {
+    if ((mask & (EPOLLERR | EPOLLHUP)) !== 0) {
+      if (connection.phase === 'lingering') this.#close(connection);
+      else this.#drop(connection, 'aborted');
+      return;
+    }
+    if ((mask & EPOLLIN) !== 0) connection.isReadable = true;
+    if ((mask & EPOLLRDHUP) !== 0) connection.isHalfClosed = true;
+    if ((mask & EPOLLOUT) !== 0) connection.isBlocked = false;
+    if (!connection.isBlocked && !connection.isQueued) this.#run(connection);
+  }
+
+  #accept(): void {
+    const linux = this.#linux;
+    for (let taken = 0; taken < ACCEPTS_PER_TURN && this.#listener >= 0; taken++) {
+      const fd = linux.accept(this.#listener);
+      if (fd === -EINTR || fd === -ECONNABORTED) continue;
+      if (fd === -EAGAIN) return;
+      if (fd < 0) {
+        // No descriptors or no memory left: level-triggered, it would be said again at once. The next tick tries.
+        linux.epollDelete(this.#epoll, this.#listener);
+        this.#isListenerPaused = true;
+        return;
+      }
+      const total = this.#connections + this.#handedOver.length + this.#portable.connectionCount;
+      if (total >= this.#limits.connectionsMax) {
+        this.#cut['connections-full']++;
+        linux.close(fd); // a reset where the request is here already, else an end
+        continue;
+      }
+      const slot = this.#freeSlots.pop() ?? this.#table.push(null) - 1;
+      this.#generation = (this.#generation + 1) | 0;
+      const connection = new ZeroCopyConnection(
+        fd,
+        slot,
+        this.#generation,
+        linux.peerAddress().address,
+        this.#nowMs,
+      );
+      this.#table[slot] = connection;
+      this.#connections++;
+      const mask = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+      linux.epollAdd(this.#epoll, fd, mask, slot, connection.generation);
+    }
+  }
+
+  /** Goes on until it must wait: for the client, the handler, a source, or its next turn. */
+  #run(connection: ZeroCopyConnection): void {
+    let requests = 0;
+    let budget = TURN_BYTES_MAX;
+    for (;;) {
+      switch (connection.phase) {
+        case 'idle':
+          if (connection.fd < 0) return;
+          if (requests++ === this.#limits.pipelinedMax) return this.#later(connection);
+          if (!this.#readRequest(connection)) return;
+          this.#decide(connection);
+          break;
+        case 'sending': {
+          const before = connection.bodySent;
+          const pushed = this.#mover.push(connection, budget);
+          budget -= connection.bodySent - before;
+          this.#bytesSent += connection.bodySent - before;
+          if (pushed === 'blocked') {
+            connection.isBlocked = true;
+            return;
+          }
+          if (pushed === 'spent') return this.#later(connection);
+          if (pushed === 'gone') return this.#drop(connection, 'aborted');
+          if (pushed === 'failed') return this.#drop(connection, 'failed');
+          if (connection.stream !== null) return this.#pull(connection);
+          this.#finish(connection);
+          break;
+        }
+        case 'lingering':
+          return this.#discard(connection);
+        default:
+          return; // a promise or a read wakes it
+      }
+    }
+  }
+
+  #later(connection: ZeroCopyConnection): void {
+    connection.isQueued = true;
+    this.#queue.push(connection);
+    this.#soon();
+  }
+
+  /** An immediate runs in the same turn of the event loop, with ticks and promises behind it. */
+  #soon(): void {
+    if (this.#isImmediateSet) return;
+    this.#isImmediateSet = true;
+    setImmediate(() => {
+      this.#isImmediateSet = false;
+      this.#now();
+      this.#adoptHandedOver();
+      const queue = this.#queue;
+      this.#queue = [];
+      for (const connection of queue) {
+        connection.isQueued = false;
+        if (connection.fd >= 0) this.#run(connection);
+      }
+    });
+  }
+
+  #now(): void {
+    this.#nowMs = performance.now();
+    if (this.#nowMs - this.#dateMs < DATE_MS_MAX) return;
+    this.#dateMs = this.#nowMs;
+    this.#date = new Date().toUTCString();
+  }
+
+  // ---------------------------------------------------------------- requests
+
+  /** True when a whole plain request was read into connection.request. */
+  #readRequest(connection: ZeroCopyConnection): boolean {
+    const { request } = connection;
+    const { headerBytesMax } = this.#limits;
+    if (connection.input !== null) {
+      const { input, inputAt } = connection;
+      const length = parsePlainRequest(input, inputAt, input.length, request);
+      if (length > 0 && length <= headerBytesMax) {
+        connection.inputAt += length;
+        if (connection.inputAt === input.length) connection.input = null;
+        return true;
+      }
+      if (length !== 0 || input.length - inputAt > headerBytesMax)
+        return this.#handOver(connection);
+    }
+    const memory = this.#input;
+    while (connection.isReadable || connection.isHalfClosed) {
+      const rest = connection.input?.subarray(connection.inputAt) ?? null;
+      const had = rest?.length ?? 0;
+      if (rest !== null) memory.bytes.set(rest, 0);
+      const room = memory.bytes.length - had;
+      const got = this.#linux.receive(connection.fd, memory, had, room, 0);
+      if (got === -EAGAIN) {
+        connection.isReadable = false;
+        return false;
+      }
+      if (got <= 0) {
+        this.#close(connection);
+        return false;
+      }
+      if (got < room) connection.isReadable = false; // a new edge will say so
+      const end = had + got;
+      if (had === 0) connection.sinceMs = this.#nowMs;
+      const mayBeWhole = had === 0 || memory.bytes.subarray(had, end).includes(LF);
+      const length = mayBeWhole ? parsePlainRequest(memory.bytes, 0, end, request) : 0;
+      if (length > 0 && length <= headerBytesMax) {
+        connection.input = length < end ? Buffer.from(memory.bytes.subarray(length, end)) : null;
+        connection.inputAt = 0;
+        return true;
+      }
+      connection.input = Buffer.from(memory.bytes.subarray(0, end));
+      connection.inputAt = 0;
+      if (length !== 0 || end > headerBytesMax) return this.#handOver(connection);
+    }
+    return false;
+  }
+
+  #decide(connection: ZeroCopyConnection): void {
+    this.#requests++;
+    connection.hadRequest = true;
+    connection.phase = 'deciding';
+    const decided = this.#handle(connection.request);
+    if (!(decided instanceof Promise)) {
+      this.#begin(connection, decided);
+      return;
+    }
+    this.#soon();
+    decided.then((answer) => {
+      this.#now();
+      if (connection.fd < 0) answer.ended(this.#isClosing ? 'closed' : 'aborted');
+      else {
+        this.#begin(connection, answer);
+        this.#run(connection);
+      }
+    }, throwBug);
+  }
+
+  #begin(connection: ZeroCopyConnection, answer: Answer): void {
+    connection.answer = answer;
+    connection.phase = 'sending';
+    connection.isBlocked = false;
+    connection.windowSinceMs = this.#nowMs;
+    connection.windowBytes = 0;
+    const head = headText(answer, this.#date, this.#isClosing);
+    if (!this.#mover.begin(connection, answer, head)) this.#drop(connection, 'aborted');
+  }
+
+  #pull(connection: ZeroCopyConnection): void {
+    const { stream, answer } = connection;
+    assert(stream !== null, 'only a stream is pulled');
+    connection.phase = 'pulling';
+    this.#soon();
+    stream.next().then((outcome) => {
+      if (connection.answer !== answer || connection.phase !== 'pulling') return; // it was dropped
+      this.#now();
+      if (!outcome.ok) {
+        this.#drop(connection, 'failed');
+        return;
+      }
+      connection.phase = 'sending';
+      connection.windowSinceMs = this.#nowMs;
+      connection.windowBytes = connection.bodySent;
+      if (outcome.value === null) connection.stream = null;
+      else this.#mover.part(connection, outcome.value);
+      if (!connection.isQueued) this.#run(connection);
+    }, throwBug);
+  }
+
+  #finish(connection: ZeroCopyConnection): void {
+    const { answer } = connection;
+    assert(answer !== null, 'an answer was sent');
+    if (answer.body !== null && connection.bodySent !== answer.contentLength) {
+      this.#drop(connection, 'failed');
+      return;
+    }
+    connection.answer = null;
+    connection.phase = 'idle';
+    connection.sinceMs = this.#nowMs;
+    answer.ended('complete');
+    if (this.#isClosing) this.#linger(connection);
+  }
+
+  /** What is not plain is node:http's, with every byte that was read of it. */
+  #handOver(connection: ZeroCopyConnection): false {
+    assert(connection.input !== null, 'there is something to hand over');
+    const bytes = Buffer.from(connection.input.subarray(connection.inputAt));
+    this.#linux.epollDelete(this.#epoll, connection.fd);
+    this.#handedOver.push({ fd: connection.fd, bytes });
+    this.#forget(connection);
+    this.#soon();
+    return false;
+  }
+
+  #adoptHandedOver(): void {
+    for (const { fd, bytes } of this.#handedOver.splice(0)) {
+      const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+      socket.unshift(bytes);
+      this.#portable.adopt(socket);
+    }
+  }
+
+  // ---------------------------------------------------------------- ends
+
+  /** Once in a while: what nobody's event brings. */
+  #tick(): void {
+    this.#now();
+    if (this.#isListenerPaused && this.#listener >= 0) {
+      this.#isListenerPaused = false;
+      this.#linux.epollAdd(this.#epoll, this.#listener, EPOLLIN, LISTENER_SLOT, 0);
+    }
+    for (const connection of this.#table) {
+      if (connection !== null) this.#look(connection);
+    }
+  }
+
+  #look(connection: ZeroCopyConnection): void {
+    const quietMs = this.#nowMs - connection.sinceMs;
+    if (connection.phase === 'idle') {
+      const isMidHead = connection.input !== null;
+      const { headersTimeoutMs, keepAliveTimeoutMs } = this.#limits;
+      const isFresh = isMidHead || !connection.hadRequest;
+      if (quietMs < (isFresh ? headersTimeoutMs : keepAliveTimeoutMs)) return;
+      if (isMidHead) {
+        this.#cut['header-limit']++;
+        this.#sendTimeout(connection);
+      } else {
+        this.#close(connection);
+      }
+    } else if (connection.phase === 'lingering') {
+      if (quietMs >= LINGER_MS_MAX) this.#close(connection);
+    } else if (connection.phase === 'sending' && connection.isBlocked) {
+      const bytes = connection.bodySent - connection.windowBytes;
+      const verdict = judgeDelivery(connection.windowSinceMs, bytes, this.#nowMs, this.#limits);
+      if (verdict === 'cut') {
+        this.#cut['slow-client']++;
+        this.#drop(connection, 'slow');
+        return;
+      }
+      if (verdict === 'new-window') {
+        connection.windowSinceMs = this.#nowMs;
+        connection.windowBytes = connection.bodySent;
+      }
+      this.#run(connection); // a short sendfile need not be followed by an edge
+    }
+  }
+
+  #sendTimeout(connection: ZeroCopyConnection): void {
+    const length = this.#input.bytes.write(REQUEST_TIMEOUT_TEXT, 0, 'latin1');
+    this.#linux.send(connection.fd, this.#input, 0, length, 0);
+    this.#linger(connection);
+  }
+
+  /** The client may still read; what it sends is thrown away. close() with unread bytes would reset under its answer. */
+  #linger(connection: ZeroCopyConnection): void {
+    connection.phase = 'lingering';
+    connection.sinceMs = this.#nowMs;
+    connection.input = null;
+    this.#linux.shutdownWrite(connection.fd);
+    this.#discard(connection);
+  }
+
+  #discard(connection: ZeroCopyConnection): void {
+    const memory = this.#input;
+    for (let taken = 0; taken < this.#limits.pipelinedMax; taken++) {
+      const got = this.#linux.receive(connection.fd, memory, 0, memory.bytes.length, MSG_TRUNC);
+      if (got === -EAGAIN) return;
+      if (got <= 0) return this.#close(connection);
+    }
+    this.#close(connection); // it goes on sending: it is not listened to
+  }
+
+  /** Cuts a connection: a reset, so that a short body is never taken for a whole one. */
+  #drop(connection: ZeroCopyConnection, how: Ending): void {
+    if (connection.fd < 0) return;
+    this.#linux.setOption(connection.fd, SOL_SOCKET, SO_LINGER, 0);
+    const { answer } = connection;
+    connection.answer = null;
+    this.#close(connection);
+    answer?.ended(how);
+  }
+
+  #close(connection: ZeroCopyConnection): void {
+    if (connection.fd < 0) return;
+    this.#linux.epollDelete(this.#epoll, connection.fd);
+    this.#linux.close(connection.fd);
+    this.#forget(connection);
+  }
+
+  #forget(connection: ZeroCopyConnection): void {
+    connection.fd = -1;
+    connection.phase = 'idle';
+    connection.input = null;
+    connection.file = null;
+    connection.bytes = null;
+    connection.stream = null;
+    this.#table[connection.slot] = null;
+    this.#freeSlots.push(connection.slot);
+    this.#connections--;
+    if (this.#connections === 0) this.#onEmpty?.();
+  }
+}
+
+function tickPeriodMs(limits: SenderLimits): number {
+  const least = Math.min(
+    limits.headersTimeoutMs,
+    limits.keepAliveTimeoutMs,
+    limits.deliveryGraceMs,
+    4000,
+  );
+  return Math.max(50, least / 4);
+}
+
+function throwBug(bug: unknown): void {
+  // A handler never rejects: this ends the process where nobody can miss it.
+  process.nextTick(() => {
+    throw bug;
+  });
+}
