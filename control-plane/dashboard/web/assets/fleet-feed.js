@@ -9,7 +9,7 @@
 const SILENT_MS = 3500; // the server pushes each second
 const POLL_MS = 2000;
 const ASK_TIMEOUT_MS = 4000;
-const RECONNECT_MS = 10_000; // after the browser gave up on the stream (an answer that was no stream)
+const RECONNECT_MS = 10_000;
 
 /** @typedef {import('../../fleet-view.ts').FleetView} FleetView */
 /** @typedef {{ view: FleetView, receivedAt: number }} Sighting performance.now() of the arrival */
@@ -64,10 +64,10 @@ export function followFleet(onView) {
     const now = performance.now();
     if (now - lastEventAt < SILENT_MS) return;
     void ask();
-    const isClosed = stream?.readyState === EventSource.CLOSED;
     // A restarted control plane starts its clock where it likes: what was seen before no longer counts.
     if (now - lastEventAt > RECONNECT_MS) lastSeenMs = 0;
-    if (isClosed && now - connectedAt > RECONNECT_MS) connect();
+    // A refused stream stays closed, and one whose peer vanished without a word stays open: begin anew.
+    if (now - connectedAt > RECONNECT_MS) connect();
   }, POLL_MS);
 
   return {

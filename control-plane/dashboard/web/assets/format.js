@@ -13,6 +13,25 @@ export function formatBytes(bytes) {
   return scaled(bytes, 1024, BYTE_UNITS);
 }
 
+/** How much of how much, the unit once where it is the same: "391 of 484 GiB".
+ * @param {number} part
+ * @param {number} whole */
+export function formatBytesOf(part, whole) {
+  const [figure, unit] = formatBytes(part).split(NO_BREAK);
+  const [, wholeUnit] = formatBytes(whole).split(NO_BREAK);
+  return `${unit === wholeUnit ? figure : formatBytes(part)} of ${formatBytes(whole)}`;
+}
+
+/** One unit, rounded up: what is left to wait for. "9 s", "44 min", "3 h".
+ * @param {number} durationMs */
+export function formatEta(durationMs) {
+  const seconds = Math.ceil(Math.max(0, durationMs) / 1000);
+  if (seconds < 60) return `${seconds}${NO_BREAK}s`;
+  if (seconds < 90 * 60) return `${Math.ceil(seconds / 60)}${NO_BREAK}min`;
+  if (seconds < 48 * 3600) return `${Math.ceil(seconds / 3600)}${NO_BREAK}h`;
+  return `${Math.ceil(seconds / 86_400)}${NO_BREAK}d`;
+}
+
 /** 2_500_000 -> "2.5 Mbit/s"
  * @param {number} bitsPerSecond */
 export function formatBps(bitsPerSecond) {
@@ -50,12 +69,16 @@ export function formatDuration(durationMs) {
   return pair(Math.floor(hours / 24), 'd', hours % 24, 'h');
 }
 
-/** "0.4 s ago" below ten seconds, whole units above.
+/** "0.4 s ago" below ten seconds, one whole unit above: "12 s ago", "3 min ago", "2 d ago".
  * @param {number} ageMs */
 export function formatAge(ageMs) {
   const age = Math.max(0, ageMs);
   if (age < 10_000) return `${(age / 1000).toFixed(1)}${NO_BREAK}s ago`;
-  return `${formatDuration(age)} ago`;
+  const minutes = Math.floor(age / 60_000);
+  if (minutes < 1) return `${Math.floor(age / 1000)}${NO_BREAK}s ago`;
+  if (minutes < 60) return `${minutes}${NO_BREAK}min ago`;
+  if (minutes < 48 * 60) return `${Math.floor(minutes / 60)}${NO_BREAK}h ago`;
+  return `${Math.floor(minutes / (24 * 60))}${NO_BREAK}d ago`;
 }
 
 /** 180 -> "180 ms", 2_400 -> "2.4 s"

@@ -1,0 +1,350 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import type { Heartbeat } from '#appliance/contract.ts';
+import type { ApplianceView, SiteView } from './fleet-view.ts';
+import { claimsOf, Delivery, failureWords, rankAfter, switchWords } from './web/assets/delivery.js';
+import {
+  fillOf,
+  needsALook,
+  ReasonWindow,
+  splitWords,
+  standingOf,
+  windowWords,
+} from './web/assets/fleet-figures.js';
+import {
+  formatAge,
+  formatBps,
+  formatBytes,
+  formatBytesOf,
+  formatDuration,
+  formatEta,
+  formatShare,
+} from './web/assets/format.js';
+
+const WEB = path.join(import.meta.dirname, 'web');
+const NOW_MS = Date.UTC(2026, 10, 21, 12);
+
+/** Breaks lines nowhere in a figure; in a test a plain space reads better. */
+function plain(text: string): string {
+  return text.replaceAll('\u00a0', ' ');
+}
+
+// ---------------------------------------------------------------- figures
+
+test('figures read as people write them, and rounding never makes a perfect share', () => {
+  const rows: readonly [actual: string, expected: string][] = [
+    [formatBytes(0), '0 B'],
+    [formatBytes(1536), '1.5 KiB'],
+    [formatBytes(240 * 1024 ** 4), '240 TiB'],
+    [formatBytesOf(3 * 1024 ** 3, 8 * 1024 ** 3), '3.0 of 8.0 GiB'],
+    [formatBytesOf(512 * 1024 ** 2, 8 * 1024 ** 3), '512 MiB of 8.0 GiB'],
+    [formatBps(2_500_000), '2.5 Mbit/s'],
+    [formatShare(null), '–'],
+    [formatShare(1), '100 %'],
+    [formatShare(0.99999), '99.9 %'],
+    [formatShare(0.934), '93.4 %'],
+    [formatShare(0), '0 %'],
+    [formatShare(-1.6191), '−161.9 %'],
+    [formatShare(-40), '−4000 %'],
+    [formatDuration(200_000), '3 min 20 s'],
+    [formatDuration(7_500_000), '2 h 5 min'],
+    [formatEta(61_000), '2 min'],
+    [formatAge(420), '0.4 s ago'],
+    [formatAge(73_000), '1 min ago'],
+    [formatAge(3 * 86_400_000), '3 d ago'],
+  ];
+  for (const [actual, expected] of rows) assert.equal(plain(actual), expected);
+});
+
+// ---------------------------------------------------------------- boxes
+
+function heartbeat(changes: Partial<Heartbeat> = {}): Heartbeat {
+  const none = { peer: 0, tier: 0, origin: 0 };
+  return {
+    type: 'heartbeat',
+    sequence: 1,
+    sentAtMs: NOW_MS,
+    bootId: 'boot-1',
+    health: { status: 'healthy', reasons: [] },
+    state: 'serving',
+    load: { egressBps: 0, servingBps: 1e9, connections: 0, requestsPerSecond: 0 },
+    storage: { capacityBytes: 100, usedBytes: 50, pinnedBytes: 0, reactiveBytes: 0 },
+    fill: {
+      manifestVersion: 3,
+      filesWanted: 10,
+      filesHeld: 10,
+      bytesWanted: 1000,
+      bytesHeld: 1000,
+      active: 0,
+      rateBps: 0,
+      waitingFor: null,
+      problem: null,
+    },
+    counters: {
+      viewerBytes: 0,
+      viewerRequests: 0,
+      viewerBytesByReason: { home: 0, content: 0, health: 0, other: 0 },
+      viewerBytesUnknownHome: 0,
+      missBytes: none,
+      fillBytes: none,
+      peerBytesServed: 0,
+      chunksCorrupt: 0,
+      refused: {},
+    },
+    holdings: { version: 1, digest: '0'.repeat(32), files: 10 },
+    versions: { manifest: 3, keys: 1, denials: 0 },
+    ...changes,
+  };
+}
+
+function box(changes: Partial<ApplianceView> = {}): ApplianceView {
+  return {
+    applianceId: 'paris-1',
+    clusterId: 'paris',
+    baseUrl: 'http://127.0.1.1:8080',
+    standing: 'serving',
+    reasons: [],
+    sinceMs: NOW_MS - 60_000,
+    heartbeatAgeMs: 300,
+    heartbeat: heartbeat(),
+    viewerBps: 0,
+    ...changes,
+  };
+}
+
+const ALWAYS: SiteView['fillWindow'] = {
+  startLocal: '00:00',
+  hours: 24,
+  timeZone: 'UTC',
+  open: true,
+  opensAtMs: null,
+  closesAtMs: null,
+};
+const AT_NIGHT: SiteView['fillWindow'] = {
+  startLocal: '22:30',
+  hours: 12,
+  timeZone: 'Europe/Paris',
+  open: false,
+  opensAtMs: NOW_MS + 2 * 3600_000,
+  closesAtMs: null,
+};
+
+test('each standing has a word, a reason and a tone, and only a healthy box needs no look', () => {
+  const degraded = heartbeat({ health: { status: 'degraded', reasons: ['disk 2 is slow'] } });
+  const rows: readonly [ApplianceView, word: string, why: string, look: boolean][] = [
+    [box(), 'Serving', '', false],
+    [box({ heartbeat: degraded }), 'Degraded', 'disk 2 is slow', true],
+    [
+      box({ standing: 'gone-hard', reasons: ['connection reset'] }),
+      'Gone',
+      'connection reset',
+      true,
+    ],
+    [box({ standing: 'gone-silent' }), 'Silent', 'its heartbeats stopped', true],
+    [
+      box({ standing: 'gone-silent', heartbeat: null, heartbeatAgeMs: null }),
+      'Never heard',
+      'no heartbeat yet',
+      true,
+    ],
+    [box({ standing: 'draining' }), 'Draining', 'new viewers go elsewhere', true],
+    [box({ standing: 'down' }), 'Down', 'it reports that it cannot serve', true],
+  ];
+  for (const [view, word, why, look] of rows) {
+    assert.deepEqual([standingOf(view).word, standingOf(view).why], [word, why]);
+    assert.equal(needsALook(view), look, word);
+  }
+});
+
+test('fill says how far, what it waits for, and says so where nothing moves', () => {
+  const filling = (changes: Partial<Heartbeat['fill']>): ApplianceView =>
+    box({
+      heartbeat: heartbeat({
+        fill: { ...heartbeat().fill, filesHeld: 4, bytesHeld: 400, ...changes },
+      }),
+    });
+  const rows: readonly [ApplianceView, SiteView['fillWindow'], doing: string][] = [
+    [box(), ALWAYS, 'complete'],
+    [filling({ rateBps: 80 }), ALWAYS, '1 min left at 80 bit/s'],
+    [filling({ rateBps: 0 }), ALWAYS, '600 B to go, nothing moves'],
+    [filling({ waitingFor: 'window' }), AT_NIGHT, 'waits for its window, in 2 h'],
+    [filling({ waitingFor: 'source' }), ALWAYS, 'waits for a source that has the files'],
+    [
+      filling({ waitingFor: 'space', problem: 'disk full' }),
+      ALWAYS,
+      'waits for space on its disks: disk full',
+    ],
+    [filling({ manifestVersion: 0 }), ALWAYS, 'waits for its plan'],
+  ];
+  for (const [view, fillWindow, doing] of rows) {
+    assert.equal(plain(fillOf(view, fillWindow, NOW_MS).doing), doing);
+  }
+  assert.equal(fillOf(filling({}), ALWAYS, NOW_MS).share, 0.4);
+});
+
+test('a fill window is told with its end, its zone and when it opens', () => {
+  assert.equal(
+    plain(windowWords(AT_NIGHT, NOW_MS)),
+    'fills 22:30 to 10:30 Europe/Paris: opens in 2 h',
+  );
+  assert.equal(windowWords(ALWAYS, NOW_MS), 'may fill at any time');
+});
+
+test('the reason split is that of the last seconds, and begins anew with a restarted box', () => {
+  const reasons = new ReasonWindow();
+  const at = (seconds: number, home: number, health: number, bootId = 'boot-1') => {
+    const { counters } = heartbeat();
+    const viewerBytesByReason = { home, content: 0, health, other: 0 };
+    const beat = heartbeat({ bootId, counters: { ...counters, viewerBytesByReason } });
+    return reasons.take(box({ heartbeat: beat }), NOW_MS + seconds * 1000);
+  };
+  assert.equal(at(0, 1_000_000, 0), null, 'one sample is no rate');
+  const first = at(5, 1_000_300, 100);
+  assert.ok(first);
+  assert.equal(plain(splitWords(first)), '75 % home, 25 % health');
+  for (const second of [10, 15, 20, 25]) at(second, 1_000_300, 100 + second * 10);
+  const later = at(30, 1_000_300, 500);
+  assert.ok(later);
+  assert.equal(plain(splitWords(later)), '100 % health', 'the bytes from home are long ago');
+  assert.equal(at(31, 50, 0, 'boot-2'), null);
+});
+
+// ---------------------------------------------------------------- delivery
+
+function segment(applianceId: string, startedAtMs: number) {
+  return {
+    applianceId,
+    kind: 'video' as const,
+    isInit: false,
+    fileId: 'f',
+    startSeconds: 0,
+    durationSeconds: 2,
+    rangeStart: 0,
+    bytes: 1000,
+    startedAtMs,
+    firstByteAtMs: startedAtMs + 20,
+    endedAtMs: startedAtMs + 50,
+    quality: '480p',
+    cacheStatus: null,
+  };
+}
+
+function failure(applianceId: string, startedAtMs: number) {
+  const why = failureWords({ isTimeout: false, status: 0, receivedBytes: 0, refused: null });
+  const kind = 'video' as const;
+  return { applianceId, kind, startSeconds: 4, startedAtMs, endedAtMs: startedAtMs + 5, why };
+}
+
+function lastSwitch(delivery: Delivery): string {
+  const entry = delivery.switches.at(-1);
+  assert.ok(entry);
+  const parts = switchWords(entry).map((part) => (typeof part === 'string' ? part : part.box));
+  return plain(parts.join(''));
+}
+
+test('a switch is told once, from the first request that failed to the first byte elsewhere', () => {
+  const delivery = new Delivery(0);
+  delivery.arrived(segment('paris-1', 100));
+  assert.equal(lastSwitch(delivery), 'started on paris-1 after 120 ms');
+  delivery.failed(failure('paris-1', 1000));
+  delivery.failed({ ...failure('paris-1', 1010), kind: 'audio' });
+  assert.equal(delivery.isFailing, true);
+  delivery.arrived(segment('paris-2', 1160));
+  assert.equal(
+    lastSwitch(delivery),
+    'paris-1 refused or cut the connection, continued on paris-2 after 180 ms',
+  );
+  delivery.arrived(segment('paris-2', 1300));
+  assert.equal(delivery.switches.length, 2);
+  assert.equal(delivery.servedBy, 'paris-2');
+  assert.deepEqual(Object.fromEntries(delivery.bytesByBox), { 'paris-1': 1000, 'paris-2': 2000 });
+});
+
+test('a segment asked of the old box before the failure does not count as its return', () => {
+  const delivery = new Delivery(0);
+  delivery.arrived(segment('paris-1', 100));
+  delivery.failed(failure('paris-1', 1000));
+  delivery.arrived(segment('paris-1', 990));
+  assert.equal(delivery.isFailing, true);
+  delivery.arrived(segment('lyon-1', 1100));
+  delivery.arrived(segment('paris-1', 1050));
+  assert.equal(delivery.servedBy, 'lyon-1', 'late bytes of the old box are no switch back');
+  assert.equal(delivery.switches.length, 2);
+});
+
+test('two boxes that fail one after the other are both named', () => {
+  const delivery = new Delivery(0);
+  delivery.arrived(segment('paris-1', 100));
+  delivery.failed(failure('paris-1', 1000));
+  delivery.failed(failure('paris-2', 1100));
+  delivery.arrived(segment('origin', 1300));
+  assert.equal(
+    lastSwitch(delivery),
+    'paris-1 refused or cut the connection, paris-2 refused or cut the connection, ' +
+      'continued on origin after 320 ms',
+  );
+});
+
+test('a change without a failure is steering’s', () => {
+  const delivery = new Delivery(0);
+  delivery.arrived(segment('paris-2', 100));
+  delivery.arrived(segment('paris-1', 5000));
+  assert.equal(lastSwitch(delivery), 'steering moved this session from paris-2 to paris-1');
+});
+
+test('what failed lately goes last and the others keep their rank', () => {
+  assert.deepEqual(rankAfter(['a', 'b', 'c', 'origin'], new Set(['a'])), ['b', 'c', 'origin', 'a']);
+  assert.deepEqual(rankAfter(['a', 'b'], new Set(['a', 'b'])), ['a', 'b']);
+});
+
+test('a failed request is told as far as a browser knows it', () => {
+  const what = { isTimeout: false, status: 0, receivedBytes: 0, refused: null };
+  const rows: readonly [string, string][] = [
+    [failureWords({ ...what, receivedBytes: 65_536 }), 'broke off after 64.0 KiB'],
+    [failureWords({ ...what, isTimeout: true }), 'did not answer'],
+    [failureWords({ ...what, status: 404 }), 'lacks the file (404)'],
+    [
+      failureWords({ ...what, status: 403, refused: 'token-expired' }),
+      'refused the token (403, token-expired)',
+    ],
+    [failureWords({ ...what, status: 503 }), 'answered 503'],
+  ];
+  for (const [actual, expected] of rows) assert.equal(plain(actual), expected);
+});
+
+test('the home and the reason are read from the token in the path, and nothing else is', () => {
+  const payload = Buffer.from(JSON.stringify({ home: 'paris', reason: 'home' })).toString(
+    'base64url',
+  );
+  const url = (token: string): string => `http://127.0.1.1:8080/;URISigningPackage=${token}/t/a/b`;
+  assert.deepEqual(claimsOf(url(`head.${payload}.signature`)), { home: 'paris', reason: 'home' });
+  assert.equal(claimsOf(url('head.!!.signature')), null);
+  assert.equal(claimsOf(url('head.bm90IGpzb24.signature')), null);
+  assert.equal(claimsOf('http://127.0.1.1:8080/t/a/b'), null);
+});
+
+// ---------------------------------------------------------------- the files themselves
+
+test('the pages load nothing from elsewhere, inline no script, and name only files that exist', () => {
+  const assets = readdirSync(path.join(WEB, 'assets'));
+  const named: string[] = [];
+  for (const page of ['index.html', 'watch.html']) {
+    const text = readFileSync(path.join(WEB, page), 'utf8');
+    for (const [, url] of text.matchAll(/(?:src|href)="([^"#]+)"/g)) {
+      assert.match(url, /^\/(?!\/)/, `${page} loads ${url} from elsewhere`);
+      if (url.startsWith('/assets/')) named.push(url.slice('/assets/'.length));
+    }
+    assert.doesNotMatch(text, /<script(?![^>]*\bsrc=)|\son[a-z]+="|\sstyle="/, page);
+  }
+  for (const file of assets.filter((name) => name.endsWith('.js'))) {
+    const text = readFileSync(path.join(WEB, 'assets', file), 'utf8');
+    for (const [, specifier] of text.matchAll(/^(?:import .*|\} )from '(\.\/[^']+)'/gm)) {
+      named.push(specifier.slice(2));
+    }
+    assert.doesNotMatch(text, /innerHTML|insertAdjacentHTML|document\.write/, file);
+  }
+  assert.ok(named.length >= 15, `looked at ${named.length} names only`);
+  for (const name of named) assert.ok(assets.includes(name), `${name} does not exist`);
+});

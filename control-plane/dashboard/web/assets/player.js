@@ -1,0 +1,365 @@
+/**
+ * The player: hls.js with explicit pathways, one per box, and a switch at the first error.
+ *
+ * By itself hls.js walks every variant of a dead box before it leaves it. Two settings keep a viewer from noticing:
+ * a short load policy, and `pathwayPriority` with the failed box last as soon as one request of it fails.
+ */
+import { claimsOf, Delivery, failureWords, rankAfter } from './delivery.js';
+
+/** Two seconds to the first byte; one retry, so that the first error is a retry on the next box and not a verdict. */
+const FRAGMENT_LOAD_POLICY = {
+  default: {
+    maxTimeToFirstByteMs: 2000,
+    maxLoadTimeMs: 20_000,
+    timeoutRetry: { maxNumRetry: 1, retryDelayMs: 0, maxRetryDelayMs: 0 },
+    errorRetry: { maxNumRetry: 1, retryDelayMs: 100, maxRetryDelayMs: 100 },
+  },
+};
+const BUFFER_SECONDS = 12; // short on purpose: a killed box shows within seconds
+const KEPT_BEHIND_SECONDS = 4; // played again, a title is asked of the boxes again
+const PENALTY_MS = 30_000; // a box that failed is last for so long, whatever steering says meanwhile
+const RETRY_MS = [1000, 2000, 4000, 8000];
+const MEDIA_RECOVERY_PAUSE_MS = 5000;
+const BUFFER_WORTH_KEEPING_SECONDS = 1;
+const LEAPS_SECONDS = 1.5; // a larger step of the clock is a seek, not playing
+
+const SWITCH_ON = /^(frag|level|audioTrack)Load(Error|TimeOut)$/;
+
+/** @typedef {{ titleId: string, name: string, durationSeconds: number, masterUrl: string }} Playable */
+/** @typedef {{ kind: 'starting' | 'playing' | 'retrying' | 'failed', text: string }} PlayerStatus */
+
+export class Player {
+  /** @type {Playable | null} */
+  title = null;
+  delivery = new Delivery(0);
+  /** @type {PlayerStatus} */
+  status = { kind: 'starting', text: '' };
+  /** @type {string[]} every pathway of the multivariant playlist, as it ranks them */
+  pathways = [];
+  playedSeconds = 0;
+  stalls = { count: 0, totalMs: 0 };
+  #video;
+  #onChange;
+  /** @type {any} */
+  #hls = null;
+  /** @type {Map<string, string>} playlist URL -> pathway */
+  #pathwayOfPlaylist = new Map();
+  /** @type {Map<string, number>} pathway -> performance.now() of its last failure */
+  #failedAt = new Map();
+  #attempt = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retryTimer;
+  #mediaRecoveredAt = -Infinity;
+  #stalledSince = 0;
+  #lastTime = 0;
+  #requests = 0;
+  #lastUrl = '';
+  #resumeAt = 0;
+
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {() => void} onChange anything that is shown may have changed
+   */
+  constructor(video, onChange) {
+    this.#video = video;
+    this.#onChange = onChange;
+    video.addEventListener('timeupdate', () => this.#countPlayed());
+    video.addEventListener('waiting', () => {
+      if (!video.seeking && this.playedSeconds > 0) this.#stalledSince ||= performance.now();
+    });
+    video.addEventListener('playing', () => this.#endStall());
+    video.addEventListener('pause', () => this.#endStall());
+  }
+
+  /** @param {Playable} title */
+  play(title) {
+    this.title = title;
+    this.delivery = new Delivery(performance.now());
+    this.playedSeconds = 0;
+    this.stalls = { count: 0, totalMs: 0 };
+    this.#stalledSince = 0;
+    this.#attempt = 0;
+    this.#failedAt.clear();
+    this.#lastUrl = '';
+    this.#resumeAt = 0;
+    this.#open(0);
+  }
+
+  /** The pathway that hls.js loads from now. */
+  get pathway() {
+    return this.#hls?.levels?.[0]?.pathwayId ?? null;
+  }
+
+  /** Best first, as of now: the playlist's ranks, changed by steering and by what failed. */
+  get ranking() {
+    return this.#hls?.pathwayPriority ?? this.pathways;
+  }
+
+  get bufferedSeconds() {
+    const { buffered, currentTime } = this.#video;
+    for (let index = 0; index < buffered.length; index++) {
+      if (buffered.start(index) <= currentTime + 0.1 && currentTime < buffered.end(index)) {
+        return buffered.end(index) - currentTime;
+      }
+    }
+    return 0;
+  }
+
+  /** True while the newest request that ended has failed and nothing came since. */
+  get isFailing() {
+    return (
+      this.delivery.isFailing || this.status.kind === 'retrying' || this.status.kind === 'failed'
+    );
+  }
+
+  get measuredBps() {
+    const estimate = this.#hls?.bandwidthEstimate;
+    return Number.isFinite(estimate) && this.delivery.segments.length > 0 ? estimate : null;
+  }
+
+  get quality() {
+    const level = this.#hls?.levels?.[this.#hls.currentLevel];
+    return level === undefined ? null : { height: level.height, bps: level.averageBitrate };
+  }
+
+  get claims() {
+    return claimsOf(this.#lastUrl);
+  }
+
+  /** @param {string} pathway */
+  failedAgoMs(pathway) {
+    const at = this.#failedAt.get(pathway);
+    return at === undefined ? null : performance.now() - at;
+  }
+
+  /** Stalled time so far, the present stall with it. */
+  get stalledMs() {
+    const now = this.#stalledSince === 0 ? 0 : performance.now() - this.#stalledSince;
+    return this.stalls.totalMs + now;
+  }
+
+  /** @param {number} startSeconds */
+  #open(startSeconds) {
+    const Hls = /** @type {any} */ (globalThis).Hls;
+    clearTimeout(this.#retryTimer);
+    this.#hls?.destroy();
+    this.#hls = null;
+    this.#pathwayOfPlaylist.clear();
+    if (Hls === undefined) {
+      this.#say('failed', 'The player’s script /vendor/hls.min.js did not load. Reload the page.');
+      return;
+    }
+    if (!Hls.isSupported()) {
+      this.#say('failed', 'This browser has no Media Source Extensions: hls.js cannot play here.');
+      return;
+    }
+    this.#say('starting', 'Asking playback for the title');
+    const hls = new Hls({
+      fragLoadPolicy: FRAGMENT_LOAD_POLICY,
+      maxBufferLength: BUFFER_SECONDS,
+      maxMaxBufferLength: BUFFER_SECONDS,
+      backBufferLength: KEPT_BEHIND_SECONDS,
+      frontBufferFlushThreshold: BUFFER_SECONDS + KEPT_BEHIND_SECONDS,
+      startPosition: startSeconds > 0 ? startSeconds : -1,
+      xhrSetup: (
+        /** @type {XMLHttpRequest} */ xhr,
+        /** @type {string} */ url,
+        /** @type {any} */ context,
+      ) => {
+        // Content never changes, so a browser would answer a loop from its own cache and no box would be asked.
+        // A box ignores the query.
+        const one = `${url.includes('?') ? '&' : '?'}request=${++this.#requests}`;
+        xhr.open('GET', context?.frag === undefined ? url : url + one, true);
+      },
+    });
+    this.#hls = hls;
+    this.#listen(hls, Hls.Events);
+    hls.loadSource(this.title?.masterUrl);
+    hls.attachMedia(this.#video);
+  }
+
+  /** @param {any} hls @param {any} Events */
+  #listen(hls, Events) {
+    hls.on(Events.MANIFEST_LOADED, (/** @type {string} */ _, /** @type {any} */ data) =>
+      this.#learnPathways(data),
+    );
+    hls.on(Events.MANIFEST_PARSED, () => {
+      // Muted, a browser lets it play at once; where it does not, the controls are there.
+      this.#video.play().catch(() => this.#onChange());
+    });
+    hls.on(Events.STEERING_MANIFEST_LOADED, (/** @type {string} */ _, /** @type {any} */ data) => {
+      // hls.js applies this very array after the event: a box that just failed here stays last for a while,
+      // even where steering has not heard of it yet.
+      const priority = data.steeringManifest['PATHWAY-PRIORITY'];
+      if (Array.isArray(priority)) {
+        priority.splice(0, priority.length, ...rankAfter([...priority], this.#failedLately()));
+      }
+      this.#onChange();
+    });
+    hls.on(Events.LEVELS_UPDATED, () => this.#onChange());
+    hls.on(Events.FRAG_LOADED, (/** @type {string} */ _, /** @type {any} */ data) =>
+      this.#segmentArrived(data),
+    );
+    hls.on(Events.ERROR, (/** @type {string} */ _, /** @type {any} */ data) =>
+      this.#failed(hls, data),
+    );
+  }
+
+  /** Which playlist belongs to which box: variants say it, audio groups are named by the variants. @param {any} data */
+  #learnPathways({ levels, audioTracks = [] }) {
+    const ofGroup = new Map();
+    this.pathways = [];
+    for (const { attrs, url } of levels) {
+      const pathway = attrs['PATHWAY-ID'] ?? '.';
+      this.#pathwayOfPlaylist.set(url, pathway);
+      if (attrs.AUDIO !== undefined) ofGroup.set(attrs.AUDIO, pathway);
+      if (!this.pathways.includes(pathway)) this.pathways.push(pathway);
+    }
+    for (const { groupId, url } of audioTracks) {
+      const pathway = ofGroup.get(groupId);
+      if (url && pathway !== undefined) this.#pathwayOfPlaylist.set(url, pathway);
+    }
+    this.#onChange();
+  }
+
+  /** @param {any} data FragLoadedData */
+  #segmentArrived({ frag, networkDetails }) {
+    const { loading } = frag.stats;
+    const isAudio = frag.type === 'audio';
+    const level = isAudio ? undefined : this.#hls?.levels?.[frag.level];
+    this.#lastUrl = frag.url;
+    this.#attempt = 0;
+    this.delivery.arrived({
+      applianceId: this.#boxOf(frag),
+      kind: isAudio ? 'audio' : 'video',
+      isInit: frag.sn === 'initSegment',
+      fileId: new URL(frag.url).pathname.split('/').at(-1) ?? '',
+      startSeconds: frag.start ?? 0,
+      durationSeconds: frag.duration ?? 0,
+      rangeStart: frag.byteRangeStartOffset ?? 0,
+      bytes: frag.stats.loaded,
+      startedAtMs: loading.start,
+      firstByteAtMs: loading.first,
+      endedAtMs: loading.end,
+      quality: level?.height ? `${level.height}p` : '',
+      cacheStatus: networkDetails?.getResponseHeader?.('Cache-Status') ?? null,
+    });
+    this.#say('playing', '');
+  }
+
+  /** @param {any} hls @param {any} data ErrorData */
+  #failed(hls, data) {
+    if (hls !== this.#hls) return;
+    if (SWITCH_ON.test(data.details)) this.#leave(hls, data);
+    if (data.fatal) this.#fatal(hls, data);
+    this.#onChange();
+  }
+
+  /** A request failed: the box goes to the end of the ranking at once. @param {any} hls @param {any} data */
+  #leave(hls, data) {
+    const { frag, response, networkDetails } = data;
+    const pathway = frag ? this.#boxOf(frag) : this.#boxOfPlaylist(data.context?.url ?? data.url);
+    if (frag) {
+      const { loading, loaded } = frag.stats;
+      this.delivery.failed({
+        applianceId: pathway,
+        kind: frag.type === 'audio' ? 'audio' : 'video',
+        startSeconds: frag.start ?? 0,
+        startedAtMs: loading.start,
+        endedAtMs: performance.now(),
+        why: failureWords({
+          isTimeout: data.details.endsWith('TimeOut'),
+          status: response?.code ?? 0,
+          receivedBytes: loaded ?? 0,
+          refused: networkDetails?.getResponseHeader?.('Nightfill-Refused') ?? null,
+        }),
+      });
+    }
+    this.#failedAt.set(pathway, performance.now());
+    const ranked = hls.pathwayPriority ?? this.pathways;
+    if (ranked.length > 1) hls.pathwayPriority = rankAfter(ranked, this.#failedLately());
+  }
+
+  /** @param {any} hls @param {any} data */
+  #fatal(hls, data) {
+    const now = performance.now();
+    if (data.type === 'mediaError' && now - this.#mediaRecoveredAt > MEDIA_RECOVERY_PAUSE_MS) {
+      this.#mediaRecoveredAt = now;
+      hls.recoverMediaError();
+      return;
+    }
+    hls.stopLoad();
+    const wait = RETRY_MS[this.#attempt];
+    const what = fatalWords(data);
+    if (wait === undefined || data.type !== 'networkError') {
+      this.#say('failed', what);
+      return;
+    }
+    this.#attempt++;
+    this.#say('retrying', `${what} Trying again in ${wait / 1000}\u00a0s.`);
+    this.#retryTimer = setTimeout(() => this.#retry(hls), wait);
+  }
+
+  /**
+   * While something is buffered it plays on and loading resumes; else a new session and a new ranking are asked for.
+   * @param {any} hls
+   */
+  #retry(hls) {
+    if (hls !== this.#hls) return;
+    if (this.bufferedSeconds > BUFFER_WORTH_KEEPING_SECONDS) hls.startLoad(this.#video.currentTime);
+    else this.#open(this.#resumeAt);
+  }
+
+  /** @param {any} frag */
+  #boxOf(frag) {
+    return this.#boxOfPlaylist(frag.baseurl) ?? 'unknown';
+  }
+
+  /** @param {string} url */
+  #boxOfPlaylist(url) {
+    return this.#pathwayOfPlaylist.get(url) ?? 'unknown';
+  }
+
+  /** @returns {Set<string>} */
+  #failedLately() {
+    const since = performance.now() - PENALTY_MS;
+    return new Set([...this.#failedAt].filter(([, at]) => at > since).map(([id]) => id));
+  }
+
+  #countPlayed() {
+    const now = this.#video.currentTime;
+    const step = now - this.#lastTime;
+    if (step > 0 && step < LEAPS_SECONDS && !this.#video.seeking) this.playedSeconds += step;
+    this.#lastTime = now;
+    // A new session begins at 0 before it seeks: only a place that was really played is kept.
+    if (!this.#video.seeking && this.bufferedSeconds > 0) this.#resumeAt = now;
+  }
+
+  #endStall() {
+    if (this.#stalledSince === 0) return;
+    this.stalls = {
+      count: this.stalls.count + 1,
+      totalMs: this.stalls.totalMs + performance.now() - this.#stalledSince,
+    };
+    this.#stalledSince = 0;
+  }
+
+  /** @param {PlayerStatus['kind']} kind @param {string} text */
+  #say(kind, text) {
+    this.status = { kind, text };
+    this.#onChange();
+  }
+}
+
+/** @param {any} data a fatal ErrorData */
+function fatalWords({ details, response, url, error }) {
+  const status = response?.code ?? 0;
+  if (details.startsWith('manifest')) {
+    if (status === 404) return 'Playback does not know this title, or nobody serves it (404).';
+    if (status > 0) return `Playback answered ${status} for this title.`;
+    if (details.includes('Load')) return `Playback does not answer (${new URL(url).host}).`;
+    return `Playback’s answer is no playlist: ${error?.message ?? details}.`;
+  }
+  if (details.includes('Load')) return 'No box answers for this title.';
+  return `The player stopped: ${error?.message ?? details}.`;
+}
