@@ -22,6 +22,8 @@ import {
   type Session,
 } from './session-blob.ts';
 
+fc.configureGlobal({ seed: 20_261_120 });
+
 const POLICY = { steadySeconds: 120, degradedSeconds: 10 };
 const RELOAD = 'http://127.77.0.2:9000/v1/hls/blob';
 const SECRET = blobSecretOf('AQID');

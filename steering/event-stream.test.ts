@@ -3,6 +3,8 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { EventStreamParser } from './event-stream.ts';
 
+fc.configureGlobal({ seed: 20_261_120 });
+
 test('events come out whole however the bytes are cut', () => {
   const text =
     ': keepalive\n\ndata: één\n\nevent: x\r\nid: 4\r\ndata: a\r\ndata:b\r\n\r\nretry: 5\n\ndata\n\n';

@@ -7,6 +7,8 @@ import type { World } from './candidates.ts';
 import { EXAMPLE_AT_MS, EXAMPLE_FILES, EXAMPLE_TITLE, exampleWorld } from './example-fleet.ts';
 import { LoadLedger } from './load.ts';
 
+fc.configureGlobal({ seed: 20_261_120 });
+
 const LYON = '10.1.2.3';
 
 function play(world: World, ask: Partial<Parameters<typeof decidePlay>[1]> = {}): PlayDecision {

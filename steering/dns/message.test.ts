@@ -8,6 +8,8 @@ import { encodeName, lowerCase, readQuery, UDP_PAYLOAD_MAX } from './message.ts'
 import { Responder } from './responder.ts';
 import { createZone } from './zone.ts';
 
+fc.configureGlobal({ seed: 20_261_120 });
+
 const ZONE = createZone({
   zone: 'cdn.test',
   nameServers: [{ name: 'ns1', addresses: ['127.77.0.5'] }],
