@@ -9,7 +9,10 @@ import { Command } from 'commander';
 import { generateSigningKey, importVerifyingKey } from '#base/jws.ts';
 import type { KeyRing } from '#control-plane/contract.ts';
 import { openPlanSet } from './contract.ts';
+import { planClusters } from './io/plan-pool.ts';
 import { addCommands } from './main.ts';
+import { gatherNight, prepareNight } from './night.ts';
+import { planningOptions } from './config.ts';
 import { PLAN_DATE, sampleNight } from './sample-night.ts';
 
 let directory: string;
@@ -75,6 +78,8 @@ async function run(...flags: string[]): Promise<string> {
         path.join(directory, 'token'),
         '--key-file',
         path.join(directory, 'plan.jwk'),
+        '--state',
+        path.join(directory, 'state'),
         ...flags,
       ],
       { from: 'user' },
@@ -108,6 +113,69 @@ test('a dry run shows the plan and hands nothing in', async () => {
     seen.map((call) => call.method),
     ['GET'],
   );
+});
+
+test('one site is shown with its gap and its prices', async () => {
+  answer = { status: 200, body: sampleNight({ storageBytes: 300_000 }) };
+  const told = await run('--site', 'site-1');
+  assert.match(told, /site site-1, cluster cluster-1: 1 boxes/);
+  assert.match(told, /gap +\d+\.\d{3} % of the bound/);
+  assert.match(told, /one more TB of disk serves +\S+ Gbit\/s/);
+  await assert.rejects(run('--site', 'nowhere'), /no site nowhere.*site-0, site-1/);
+});
+
+test('explain says where a file is and why, diff what changed, and both name what they do not know', async () => {
+  const input = sampleNight({ storageBytes: 300_000 });
+  answer = { status: 200, body: input };
+  const { fileId } = input.titles[0].listing.files[0];
+  const told = await run('explain', fileId, 'site-0');
+  assert.match(told, /expected .* views a day, .*: place \d+ of 40 by density/);
+  assert.match(told, /box-0-\d: (filled tonight|not held), /);
+  assert.match(await run('explain', 'x'.repeat(43), 'site-0'), /no title of tonight has the file/);
+  await assert.rejects(run('diff', '1999-01-01', 'nothing'), /no plan 1999-01-01 in .*: known are/);
+});
+
+test('a plan that gives up too much offload is held, with a diff, until somebody approves it', async () => {
+  const state = path.join(directory, 'held-state');
+  const day = (date: string, storageBytes: number) => {
+    const input = { ...sampleNight({ storageBytes }), planDate: date };
+    answer = { status: 200, body: input };
+    return run('--state', state, '--date', date);
+  };
+  assert.match(await day('2026-11-20', 1_000_000), /handed in/);
+  const held = await day('2026-11-21', 200_000);
+  assert.equal(process.exitCode, 3);
+  process.exitCode = 0;
+  assert.match(held, /planned offload \d+\.\d % -> \d/);
+  assert.match(held, /held for approval: more than 5 points .* against 2026-11-20/);
+  assert.deepEqual(
+    seen.map((call) => call.method),
+    ['GET'],
+  );
+  const runId = /plan approve (\S+)/.exec(held)?.[1] ?? '';
+  assert.match(await run('approve', runId, '--state', state), /handed in: 3 plans/);
+  assert.match(
+    await run('diff', '2026-11-20', '2026-11-21', '--state', state),
+    /appliance +densest file out/,
+  );
+  await assert.rejects(run('approve', runId, '--state', state), /no plan .* known are none/);
+});
+
+test('plans are the same bytes with one, two and four workers', async () => {
+  const input = sampleNight({ boxesPerSite: [2, 1, 3, 1, 2], titles: 20, storageBytes: 400_000 });
+  const prepared = prepareNight(input, planningOptions());
+  assert.ok(prepared.ok);
+  const sets: string[] = [];
+  for (const workers of [1, 2, 4]) {
+    const gathered = gatherNight(
+      prepared.value,
+      await planClusters(input, prepared.value, workers),
+    );
+    assert.ok(gathered.ok);
+    sets.push(JSON.stringify(gathered.value.planSet));
+  }
+  assert.equal(sets[1], sets[0]);
+  assert.equal(sets[2], sets[0]);
 });
 
 test('a refusal of the control plane is passed on in its own words', async () => {

@@ -51,7 +51,10 @@ export function plansOf(
       ...header,
       everywhereDensity: densityAbove(feed, everywhere),
       shareDensity: densityAbove(feed, cut),
-      fillDensity: Math.min(placement.fillDensity[at] ?? NOTHING_EVERYWHERE, NOTHING_EVERYWHERE),
+      fillDensity: Math.min(
+        placement.thresholds[at]?.fillDensity ?? NOTHING_EVERYWHERE,
+        NOTHING_EVERYWHERE,
+      ),
       members,
       ...(sharing.bands === null ? {} : { bands: sharing.bands }),
       pins: pins.sort((a, b) => a - b),

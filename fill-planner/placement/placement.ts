@@ -30,9 +30,14 @@ export interface Placement {
   readonly usedBytes: readonly number[];
   readonly filledBytes: readonly number[];
   readonly bands: readonly Band[];
-  /** Per box: below this density a file is not worth filling; null where space is worth nothing. */
-  readonly fillDensity: readonly (number | null)[];
+  /** Per box: below which density a file is not worth keeping, and not worth filling; null where serving is worth nothing. */
+  readonly thresholds: readonly (Thresholds | null)[];
   readonly proof: Proof;
+}
+
+export interface Thresholds {
+  readonly keepDensity: number;
+  readonly fillDensity: number;
 }
 
 export interface Proof {
@@ -77,7 +82,7 @@ export function place(problem: ClusterProblem): Placement {
     usedBytes: ledger.usedBytes(),
     filledBytes: ledger.filledBytes(),
     bands,
-    fillDensity: fillDensities(problem, types, least.multipliers),
+    thresholds: thresholdsOf(problem, types, least.multipliers),
     proof: {
       demandBps,
       servedBps: servedBy(problem, ledger.held).servedBps,
@@ -128,15 +133,20 @@ export function pricesOf(problem: BoundProblem, { multipliers }: Bound): Prices 
   };
 }
 
-function fillDensities(
+/** Keep above mu / alpha, fill above (mu + churn + nu) / alpha: their distance damps churn. */
+function thresholdsOf(
   problem: ClusterProblem,
   types: readonly BoxType[],
   multipliers: Multipliers,
-): readonly (number | null)[] {
+): readonly (Thresholds | null)[] {
   return problem.boxes.map((_, box) => {
     const t = types.findIndex((type) => type.boxes.includes(box));
     if (!(multipliers.alpha[t] > 0)) return null;
-    const cost = multipliers.mu[t] + problem.churnPrice + multipliers.nu[t];
-    return cost / multipliers.alpha[t];
+    const keep = multipliers.mu[t];
+    const fill = keep + problem.churnPrice + multipliers.nu[t];
+    return {
+      keepDensity: keep / multipliers.alpha[t],
+      fillDensity: fill / multipliers.alpha[t],
+    };
   });
 }
