@@ -143,7 +143,7 @@ function showAlarms({ alarms, atMs }) {
   list.hidden = alarms.length === 0;
   const none = byId('alarms-none');
   none.hidden = alarms.length > 0;
-  setText(none, 'Nothing needs you.');
+  setText(none, 'No alarm is raised.');
   while (list.children.length > alarms.length) list.lastElementChild?.remove();
   alarms.forEach((alarm, index) => {
     const item =

@@ -25,6 +25,7 @@ import { SegmentTimeline } from './segment-timeline.js';
 
 const CONFIG_RETRY_MS = 3000;
 const TICK_MS = 250;
+const HEAD_MS = 100;
 const ROWS_SHOWN_MAX = 80;
 const ORIGIN_ID = 'origin';
 /** White text is readable on each of these, in both schemes. The origin has a colour of its own. */
@@ -57,10 +58,7 @@ let switchesShown = 0;
 expose();
 void loadTitles();
 setInterval(schedule, TICK_MS);
-requestAnimationFrame(function moveHead() {
-  timeline.moveHead();
-  requestAnimationFrame(moveHead);
-});
+setInterval(() => timeline.moveHead(), HEAD_MS);
 byId('retry').addEventListener('click', () => {
   if (player.title === null) void loadTitles();
   else player.play(player.title);
