@@ -17,6 +17,7 @@ import {
 } from '#base/io/linux-abi.ts';
 import type { Linux } from '#base/io/linux.ts';
 import type { Answer, BodyPart, StoredFile } from '../serve/sender.ts';
+import type { ColdReader, ColdSlice } from './zero-copy-cold.ts';
 import type { ZeroCopyConnection } from './zero-copy-connection.ts';
 
 /** Bodies from here on are corked: header and body leave in full segments (25 % of CPU at 4 MiB). */
@@ -25,19 +26,21 @@ const OUTPUT_BYTES = 256 * 1024;
 
 /**
  * complete: all that was given is in the kernel. blocked: the client must take some first. spent: another connection's turn.
- * gone: the client. failed: the disk.
+ * cold: the next bytes are not in memory. gone: the client. failed: the disk.
  */
-export type Pushed = 'complete' | 'blocked' | 'spent' | 'gone' | 'failed';
+export type Pushed = 'complete' | 'blocked' | 'spent' | 'cold' | 'gone' | 'failed';
 
 /** EPIPE, ENETDOWN to ECONNRESET, ENOTCONN to EHOSTUNREACH: the socket's. Any other error of sendfile is the file's. */
 const SOCKET_ERRORS = new Set([32, 100, 101, 102, 103, 104, 107, 108, 110, 111, 112, 113]);
 
 export class BodyMover {
   readonly #linux: Linux;
+  readonly #cold: ColdReader;
   readonly #output: NativeMemory;
 
-  constructor(linux: Linux) {
+  constructor(linux: Linux, cold: ColdReader) {
     this.#linux = linux;
+    this.#cold = cold;
     this.#output = linux.memory(OUTPUT_BYTES);
   }
 
@@ -74,7 +77,7 @@ export class BodyMover {
     }
   }
 
-  push(connection: ZeroCopyConnection, budget: number): Pushed {
+  push(connection: ZeroCopyConnection, budget: number, nowMs: number): Pushed {
     if (connection.head !== null) {
       const pushed = this.#pushHead(connection, connection.head);
       if (pushed !== 'complete') return pushed;
@@ -84,7 +87,7 @@ export class BodyMover {
       if (pushed !== 'complete') return pushed;
     }
     if (connection.file !== null) {
-      const pushed = this.#pushFile(connection, connection.file, budget);
+      const pushed = this.#pushFile(connection, connection.file, budget, nowMs);
       if (pushed !== 'complete') return pushed;
       if (connection.isCorked) {
         connection.isCorked = false;
@@ -118,11 +121,27 @@ export class BodyMover {
     return 'complete';
   }
 
-  #pushFile(connection: ZeroCopyConnection, file: StoredFile, budget: number): Pushed {
+  #pushFile(
+    connection: ZeroCopyConnection,
+    file: StoredFile,
+    budget: number,
+    nowMs: number,
+  ): Pushed {
     let left = budget;
     while (connection.position < connection.end) {
-      if (left === 0) return 'spent';
-      const wanted = Math.min(connection.end - connection.position, left);
+      if (connection.cold !== null) {
+        const pushed = this.#pushCold(connection, connection.cold);
+        if (pushed !== 'complete') return pushed;
+        continue;
+      }
+      if (left <= 0) return 'spent';
+      const wanted = this.#cold.residentBytes(
+        file,
+        connection.position,
+        Math.min(connection.end - connection.position, left),
+        nowMs,
+      );
+      if (wanted === 0) return 'cold';
       const sent = this.#linux.sendfile(connection.fd, file.fd, connection.position, wanted);
       if (sent > 0) {
         connection.position += sent;
@@ -139,6 +158,20 @@ export class BodyMover {
       }
     }
     connection.file = null;
+    return 'complete';
+  }
+
+  /** Bytes of the file that were read into memory. */
+  #pushCold(connection: ZeroCopyConnection, slice: ColdSlice): Pushed {
+    const length = slice.end - slice.start;
+    const sent = this.#linux.send(connection.fd, slice.memory, slice.start, length, 0);
+    if (sent < 0) return sent === -EAGAIN ? 'blocked' : 'gone';
+    slice.start += sent;
+    connection.position += sent;
+    this.#took(connection, sent);
+    if (slice.start < slice.end) return 'blocked';
+    connection.cold = null;
+    this.#cold.giveBack(slice);
     return 'complete';
   }
 

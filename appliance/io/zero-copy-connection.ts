@@ -12,8 +12,9 @@
  *             (2) `answer` is set from the handler's answer to its `ended`
  *             (3) in `reading` the file may not be closed: `ended` waits for the read
  */
-import type { Answer, StoredFile, StreamedBody } from '../serve/sender.ts';
+import type { Answer, Ending, StoredFile, StreamedBody } from '../serve/sender.ts';
 import { PlainRequest } from '../serve/zero-copy-request.ts';
+import type { ColdSlice } from './zero-copy-cold.ts';
 
 export type Phase = 'idle' | 'deciding' | 'sending' | 'pulling' | 'reading' | 'lingering';
 
@@ -41,6 +42,8 @@ export class ZeroCopyConnection {
   file: StoredFile | null = null; // a part of the body that is on disk, from position to end
   position = 0;
   end = 0;
+  cold: ColdSlice | null = null; // bytes of the file from position on, read because they were not in memory
+  droppedAs: Ending | null = null; // how it was cut while the disk was read for it
   stream: StreamedBody | null = null;
   bodySent = 0;
 
@@ -54,5 +57,43 @@ export class ZeroCopyConnection {
     this.generation = generation;
     this.request = new PlainRequest(remoteAddress);
     this.sinceMs = nowMs;
+  }
+}
+
+/** The open connections, by the slot that epoll events carry. */
+export class ConnectionTable {
+  readonly #slots: (ZeroCopyConnection | null)[] = [];
+  readonly #free: number[] = [];
+  #generation = 0;
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  add(fd: number, remoteAddress: string, nowMs: number): ZeroCopyConnection {
+    const slot = this.#free.pop() ?? this.#slots.push(null) - 1;
+    this.#generation = (this.#generation + 1) | 0;
+    const connection = new ZeroCopyConnection(fd, slot, this.#generation, remoteAddress, nowMs);
+    this.#slots[slot] = connection;
+    this.#count++;
+    return connection;
+  }
+
+  /** Null for an event of a connection that is gone. */
+  find(slot: number, generation: number): ZeroCopyConnection | null {
+    const connection = this.#slots[slot];
+    return connection?.generation === generation ? connection : null;
+  }
+
+  remove(connection: ZeroCopyConnection): void {
+    this.#slots[connection.slot] = null;
+    this.#free.push(connection.slot);
+    this.#count--;
+  }
+
+  /** Safe while connections are removed. */
+  *all(): Generator<ZeroCopyConnection> {
+    for (const connection of this.#slots) if (connection !== null) yield connection;
   }
 }

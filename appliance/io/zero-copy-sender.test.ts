@@ -190,25 +190,27 @@ test(
       const length = 1 + random.below(FILE_BYTES - offset);
       const readMax = random.below(2) === 0 ? Infinity : random.below(length);
       const socket = connect(box.port, '127.0.0.1');
-      let bytes = Buffer.alloc(0);
+      const parts: Buffer[] = [];
+      let have = 0;
       await new Promise<void>((resolve) => {
         socket.on('data', (part: Buffer) => {
-          bytes = Buffer.concat([bytes, part]);
-          const start = bytes.indexOf('\r\n\r\n') + 4;
-          if (start > 3 && bytes.length - start >= Math.min(length, readMax)) {
-            if (readMax === Infinity) socket.end();
-            else socket.resetAndDestroy();
-            resolve();
-          }
+          parts.push(part);
+          have += part.length;
+          if (have < readMax) return;
+          socket.resetAndDestroy();
+          resolve();
         });
         socket.on('error', () => resolve());
         socket.on('close', () => resolve());
-        socket.write(get(offset, length));
+        if (readMax === Infinity) socket.end(get(offset, length)); // the box closes behind the answer
+        else socket.write(get(offset, length));
       });
+      const bytes = Buffer.concat(parts);
       const start = bytes.indexOf('\r\n\r\n') + 4;
       const body = bytes.subarray(start);
       const expected = box.content.subarray(offset, offset + body.length);
       assert.ok(body.equals(expected), `seed ${seed}: /${offset}/${length}`);
+      if (readMax === Infinity) assert.equal(body.length, length);
     };
     for (let round = 0; round < 15; round++) {
       await Promise.all(Array.from({ length: 20 }, client));
@@ -218,7 +220,7 @@ test(
 );
 
 test(
-  '10,000 random inputs are answered or refused, and the next client is served',
+  '4,000 random inputs are answered or refused, and the next client is served',
   { skip },
   async () => {
     const seed = Number(process.env['FUZZ_SEED'] ?? 20261124);
@@ -238,7 +240,7 @@ test(
         socket.resume();
         socket.end(text, 'latin1');
       });
-    for (let round = 0; round < 100; round++) {
+    for (let round = 0; round < 40; round++) {
       await Promise.all(Array.from({ length: 100 }, attack));
     }
     const socket = connect(box.port, '127.0.0.1');

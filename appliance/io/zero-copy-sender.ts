@@ -48,10 +48,11 @@ import {
 } from '../serve/sender.ts';
 import { judgeDelivery } from '../serve/zero-copy-delivery.ts';
 import { headText, REQUEST_TIMEOUT_TEXT } from '../serve/zero-copy-head.ts';
-import { parsePlainRequest } from '../serve/zero-copy-request.ts';
 import type { PortableSender } from './portable-sender.ts';
 import { BodyMover } from './zero-copy-body.ts';
-import { ZeroCopyConnection } from './zero-copy-connection.ts';
+import { ColdReader } from './zero-copy-cold.ts';
+import { ConnectionTable, type ZeroCopyConnection } from './zero-copy-connection.ts';
+import { RequestReader } from './zero-copy-reader.ts';
 
 const TURN_BYTES_MAX = 4 * 1024 * 1024;
 const EVENTS_PER_TURN = 256;
@@ -60,7 +61,6 @@ const BACKLOG = 4096;
 const LISTENER_SLOT = -1;
 const LINGER_MS_MAX = 1000; // for a client to read a last answer before the connection is closed
 const DATE_MS_MAX = 500; // age of the Date that answers carry
-const LF = 10;
 
 export interface ZeroCopyOptions {
   /** Several processes listen on one address, and the kernel spreads connections over them. */
@@ -76,9 +76,10 @@ export class ZeroCopySender implements Sender {
   readonly #options: ZeroCopyOptions;
   readonly #mover: BodyMover;
   readonly #events: EpollEvents;
-  readonly #input: NativeMemory;
-  readonly #table: (ZeroCopyConnection | null)[] = [];
-  readonly #freeSlots: number[] = [];
+  readonly #scratch: NativeMemory;
+  readonly #cold: ColdReader;
+  readonly #reader: RequestReader;
+  readonly #table = new ConnectionTable();
   readonly #cut: Record<CutReason, number> = {
     'connections-full': 0,
     'header-limit': 0,
@@ -93,8 +94,7 @@ export class ZeroCopySender implements Sender {
   #queue: ZeroCopyConnection[] = [];
   #handedOver: { readonly fd: number; readonly bytes: Buffer }[] = [];
   #isImmediateSet = false;
-  #connections = 0;
-  #generation = 0;
+  #reading = 0; // cold reads under way: their answers have not ended
   #requests = 0;
   #bytesSent = 0;
   #isClosing = false;
@@ -116,9 +116,11 @@ export class ZeroCopySender implements Sender {
     this.#linux = linux;
     this.#portable = portable;
     this.#options = options;
-    this.#mover = new BodyMover(linux);
+    this.#cold = new ColdReader(linux);
+    this.#mover = new BodyMover(linux, this.#cold);
+    this.#reader = new RequestReader(linux, limits.headerBytesMax);
     this.#events = linux.epollEvents(EVENTS_PER_TURN);
-    this.#input = linux.memory(Math.max(64 * 1024, 2 * limits.headerBytesMax));
+    this.#scratch = linux.memory(64 * 1024);
   }
 
   async listen(at: ListenAddress): Promise<Outcome<ListenAddress>> {
@@ -156,7 +158,7 @@ export class ZeroCopySender implements Sender {
     const cut = { ...portable.cut };
     for (const reason of Object.keys(this.#cut) as CutReason[]) cut[reason] += this.#cut[reason];
     return {
-      connections: this.#connections + this.#handedOver.length + portable.connections,
+      connections: this.#table.count + this.#handedOver.length + portable.connections,
       requests: this.#requests + portable.requests,
       bytesSent: this.#bytesSent + portable.bytesSent,
       cut,
@@ -171,19 +173,19 @@ export class ZeroCopySender implements Sender {
     const empty = new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
     });
-    for (const connection of this.#table) {
-      if (connection?.phase === 'idle') this.#close(connection);
+    for (const connection of this.#table.all()) {
+      if (connection.phase === 'idle') this.#close(connection);
     }
     const grace = setTimeout(() => {
-      for (const connection of this.#table)
-        if (connection !== null) this.#drop(connection, 'closed');
+      for (const connection of this.#table.all()) this.#drop(connection, 'closed');
     }, graceMs);
-    if (this.#connections > 0) await Promise.all([empty, this.#portable.close(graceMs)]);
+    if (!this.#isEmpty) await Promise.all([empty, this.#portable.close(graceMs)]);
     else await this.#portable.close(graceMs);
     clearTimeout(grace);
     if (this.#ticks !== null) clearInterval(this.#ticks);
     await this.#watch?.close();
     this.#watch = null;
+    this.#cold.closeIdle(Infinity);
     if (this.#epoll >= 0) this.#linux.close(this.#epoll);
     this.#epoll = -1;
   }
@@ -201,10 +203,8 @@ export class ZeroCopySender implements Sender {
         this.#accept();
         continue;
       }
-      const connection = this.#table[slot];
-      if (connection !== null && connection.generation === events.generation(at)) {
-        this.#happened(connection, events.mask(at));
-      }
+      const connection = this.#table.find(slot, events.generation(at));
+      if (connection !== null) this.#happened(connection, events.mask(at));
     }
   }
 
@@ -232,25 +232,15 @@ export class ZeroCopySender implements Sender {
         this.#isListenerPaused = true;
         return;
       }
-      const total = this.#connections + this.#handedOver.length + this.#portable.connectionCount;
+      const total = this.#table.count + this.#handedOver.length + this.#portable.connectionCount;
       if (total >= this.#limits.connectionsMax) {
         this.#cut['connections-full']++;
         linux.close(fd); // a reset where the request is here already, else an end
         continue;
       }
-      const slot = this.#freeSlots.pop() ?? this.#table.push(null) - 1;
-      this.#generation = (this.#generation + 1) | 0;
-      const connection = new ZeroCopyConnection(
-        fd,
-        slot,
-        this.#generation,
-        linux.peerAddress().address,
-        this.#nowMs,
-      );
-      this.#table[slot] = connection;
-      this.#connections++;
+      const connection = this.#table.add(fd, linux.peerAddress().address, this.#nowMs);
       const mask = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-      linux.epollAdd(this.#epoll, fd, mask, slot, connection.generation);
+      linux.epollAdd(this.#epoll, fd, mask, connection.slot, connection.generation);
     }
   }
 
@@ -263,12 +253,21 @@ export class ZeroCopySender implements Sender {
         case 'idle':
           if (connection.fd < 0) return;
           if (requests++ === this.#limits.pipelinedMax) return this.#later(connection);
-          if (!this.#readRequest(connection)) return;
-          this.#decide(connection);
+          switch (this.#reader.read(connection, this.#nowMs)) {
+            case 'request':
+              this.#decide(connection);
+              break;
+            case 'not-plain':
+              return this.#handOver(connection);
+            case 'closed':
+              return this.#close(connection);
+            case 'wait':
+              return;
+          }
           break;
         case 'sending': {
           const before = connection.bodySent;
-          const pushed = this.#mover.push(connection, budget);
+          const pushed = this.#mover.push(connection, budget, this.#nowMs);
           budget -= connection.bodySent - before;
           this.#bytesSent += connection.bodySent - before;
           if (pushed === 'blocked') {
@@ -276,6 +275,7 @@ export class ZeroCopySender implements Sender {
             return;
           }
           if (pushed === 'spent') return this.#later(connection);
+          if (pushed === 'cold') return this.#readCold(connection);
           if (pushed === 'gone') return this.#drop(connection, 'aborted');
           if (pushed === 'failed') return this.#drop(connection, 'failed');
           if (connection.stream !== null) return this.#pull(connection);
@@ -321,53 +321,6 @@ export class ZeroCopySender implements Sender {
   }
 
   // ---------------------------------------------------------------- requests
-
-  /** True when a whole plain request was read into connection.request. */
-  #readRequest(connection: ZeroCopyConnection): boolean {
-    const { request } = connection;
-    const { headerBytesMax } = this.#limits;
-    if (connection.input !== null) {
-      const { input, inputAt } = connection;
-      const length = parsePlainRequest(input, inputAt, input.length, request);
-      if (length > 0 && length <= headerBytesMax) {
-        connection.inputAt += length;
-        if (connection.inputAt === input.length) connection.input = null;
-        return true;
-      }
-      if (length !== 0 || input.length - inputAt > headerBytesMax)
-        return this.#handOver(connection);
-    }
-    const memory = this.#input;
-    while (connection.isReadable || connection.isHalfClosed) {
-      const rest = connection.input?.subarray(connection.inputAt) ?? null;
-      const had = rest?.length ?? 0;
-      if (rest !== null) memory.bytes.set(rest, 0);
-      const room = memory.bytes.length - had;
-      const got = this.#linux.receive(connection.fd, memory, had, room, 0);
-      if (got === -EAGAIN) {
-        connection.isReadable = false;
-        return false;
-      }
-      if (got <= 0) {
-        this.#close(connection);
-        return false;
-      }
-      if (got < room) connection.isReadable = false; // a new edge will say so
-      const end = had + got;
-      if (had === 0) connection.sinceMs = this.#nowMs;
-      const mayBeWhole = had === 0 || memory.bytes.subarray(had, end).includes(LF);
-      const length = mayBeWhole ? parsePlainRequest(memory.bytes, 0, end, request) : 0;
-      if (length > 0 && length <= headerBytesMax) {
-        connection.input = length < end ? Buffer.from(memory.bytes.subarray(length, end)) : null;
-        connection.inputAt = 0;
-        return true;
-      }
-      connection.input = Buffer.from(memory.bytes.subarray(0, end));
-      connection.inputAt = 0;
-      if (length !== 0 || end > headerBytesMax) return this.#handOver(connection);
-    }
-    return false;
-  }
 
   #decide(connection: ZeroCopyConnection): void {
     this.#requests++;
@@ -420,6 +373,35 @@ export class ZeroCopySender implements Sender {
     }, throwBug);
   }
 
+  #readCold(connection: ZeroCopyConnection): void {
+    const { file } = connection;
+    assert(file !== null, 'only a file is read');
+    connection.phase = 'reading';
+    this.#reading++;
+    this.#cold.read(file, connection.position, connection.end - connection.position, (result) => {
+      this.#reading--;
+      this.#now();
+      if (connection.fd < 0) {
+        const { answer, droppedAs } = connection;
+        connection.answer = null;
+        if (result.ok) this.#cold.giveBack(result.slice);
+        answer?.ended(droppedAs ?? 'aborted');
+        if (this.#isEmpty) this.#onEmpty?.();
+        return;
+      }
+      connection.phase = 'sending';
+      if (!result.ok) {
+        file.readFailed(result.offset, result.code);
+        this.#drop(connection, 'failed');
+        return;
+      }
+      connection.cold = result.slice;
+      connection.windowSinceMs = this.#nowMs;
+      connection.windowBytes = connection.bodySent;
+      if (!connection.isQueued) this.#run(connection);
+    });
+  }
+
   #finish(connection: ZeroCopyConnection): void {
     const { answer } = connection;
     assert(answer !== null, 'an answer was sent');
@@ -435,14 +417,13 @@ export class ZeroCopySender implements Sender {
   }
 
   /** What is not plain is node:http's, with every byte that was read of it. */
-  #handOver(connection: ZeroCopyConnection): false {
+  #handOver(connection: ZeroCopyConnection): void {
     assert(connection.input !== null, 'there is something to hand over');
     const bytes = Buffer.from(connection.input.subarray(connection.inputAt));
     this.#linux.epollDelete(this.#epoll, connection.fd);
     this.#handedOver.push({ fd: connection.fd, bytes });
     this.#forget(connection);
     this.#soon();
-    return false;
   }
 
   #adoptHandedOver(): void {
@@ -462,9 +443,12 @@ export class ZeroCopySender implements Sender {
       this.#isListenerPaused = false;
       this.#linux.epollAdd(this.#epoll, this.#listener, EPOLLIN, LISTENER_SLOT, 0);
     }
-    for (const connection of this.#table) {
-      if (connection !== null) this.#look(connection);
-    }
+    for (const connection of this.#table.all()) this.#look(connection);
+    this.#cold.closeIdle(this.#nowMs);
+  }
+
+  get #isEmpty(): boolean {
+    return this.#table.count === 0 && this.#reading === 0;
   }
 
   #look(connection: ZeroCopyConnection): void {
@@ -494,13 +478,19 @@ export class ZeroCopySender implements Sender {
         connection.windowSinceMs = this.#nowMs;
         connection.windowBytes = connection.bodySent;
       }
+      if (connection.cold !== null && this.#cold.isShort) {
+        // Others wait for a buffer, this client does not take what is in its one: it is read again when it does.
+        this.#cold.giveBack(connection.cold);
+        connection.cold = null;
+        return;
+      }
       this.#run(connection); // a short sendfile need not be followed by an edge
     }
   }
 
   #sendTimeout(connection: ZeroCopyConnection): void {
-    const length = this.#input.bytes.write(REQUEST_TIMEOUT_TEXT, 0, 'latin1');
-    this.#linux.send(connection.fd, this.#input, 0, length, 0);
+    const length = this.#scratch.bytes.write(REQUEST_TIMEOUT_TEXT, 0, 'latin1');
+    this.#linux.send(connection.fd, this.#scratch, 0, length, 0);
     this.#linger(connection);
   }
 
@@ -514,7 +504,7 @@ export class ZeroCopySender implements Sender {
   }
 
   #discard(connection: ZeroCopyConnection): void {
-    const memory = this.#input;
+    const memory = this.#scratch;
     for (let taken = 0; taken < this.#limits.pipelinedMax; taken++) {
       const got = this.#linux.receive(connection.fd, memory, 0, memory.bytes.length, MSG_TRUNC);
       if (got === -EAGAIN) return;
@@ -528,6 +518,12 @@ export class ZeroCopySender implements Sender {
     if (connection.fd < 0) return;
     this.#linux.setOption(connection.fd, SOL_SOCKET, SO_LINGER, 0);
     const { answer } = connection;
+    if (connection.phase === 'reading') {
+      // The disk still reads for it: the file may be closed only after that.
+      connection.droppedAs = how;
+      this.#close(connection);
+      return;
+    }
     connection.answer = null;
     this.#close(connection);
     answer?.ended(how);
@@ -544,13 +540,14 @@ export class ZeroCopySender implements Sender {
     connection.fd = -1;
     connection.phase = 'idle';
     connection.input = null;
-    connection.file = null;
+    connection.head = null;
     connection.bytes = null;
+    connection.file = null;
     connection.stream = null;
-    this.#table[connection.slot] = null;
-    this.#freeSlots.push(connection.slot);
-    this.#connections--;
-    if (this.#connections === 0) this.#onEmpty?.();
+    if (connection.cold !== null) this.#cold.giveBack(connection.cold);
+    connection.cold = null;
+    this.#table.remove(connection);
+    if (this.#isEmpty) this.#onEmpty?.();
   }
 }
 

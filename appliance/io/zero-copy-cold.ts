@@ -1,0 +1,184 @@
+/**
+ * Reads for the zero-copy sender what is not in the page cache: sendfile on such pages would block every connection of the process.
+ *
+ * First time: O_DIRECT into pooled, aligned memory, past the page cache. Second time: through it, so that it is hot from then on.
+ * Both in libuv's thread pool (UV_THREADPOOL_SIZE threads), then a plain write.
+ *
+ * Invariants: (1) at most BUFFERS_MAX buffers of SLICE_BYTES; further reads wait in line
+ *             (2) a buffer is given back once, by whoever got the slice
+ *             (3) a second descriptor for O_DIRECT is kept open for DIRECT_IDLE_MS_MAX after its last read at most
+ *             (4) a kernel or a file system without cachestat or O_DIRECT only loses the advantage
+ */
+import { close, constants, openSync, read } from 'node:fs';
+import { codeOf } from '#base/outcome.ts';
+import type { NativeMemory } from '#base/io/linux-abi.ts';
+import type { Linux } from '#base/io/linux.ts';
+import { CHUNK_BYTES } from '#upstream/contract.ts';
+import type { StoredFile } from '../serve/sender.ts';
+import { ChunkHistory } from '../serve/zero-copy-admission.ts';
+
+const PAGE_BYTES = 4096;
+const SLICE_BYTES = CHUNK_BYTES;
+const BUFFERS_MAX = 96; // 96 MiB
+const DIRECT_FILES_MAX = 512;
+const DIRECT_IDLE_MS_MAX = 2000; // an evicted file's space is not held longer
+
+/** Bytes of a file in pooled memory: [start, end) of `memory`. */
+export interface ColdSlice {
+  readonly memory: NativeMemory;
+  start: number;
+  readonly end: number;
+}
+
+export type ColdResult =
+  | { readonly ok: true; readonly slice: ColdSlice }
+  | { readonly ok: false; readonly offset: number; readonly code: string };
+
+interface DirectFile {
+  readonly fd: number; // -1: this file system has no O_DIRECT
+  users: number;
+  usedAtMs: number;
+}
+
+interface ColdRead {
+  readonly file: StoredFile;
+  readonly offset: number;
+  readonly length: number;
+  readonly done: (result: ColdResult) => void;
+}
+
+export class ColdReader {
+  readonly #linux: Linux;
+  readonly #history = new ChunkHistory();
+  readonly #free: NativeMemory[] = [];
+  readonly #waiting: ColdRead[] = [];
+  readonly #direct = new Map<number, DirectFile>(); // by serial, in order of opening
+  #buffers = 0;
+  readsDirect = 0;
+  readsBuffered = 0;
+
+  constructor(linux: Linux) {
+    this.#linux = linux;
+  }
+
+  /** How many bytes from `offset` on, up to `length`, sendfile may send without a disk: 0 where the first page is missing. */
+  residentBytes(file: StoredFile, offset: number, length: number, nowMs: number): number {
+    const end = offset + length;
+    for (let at = offset; at < end;) {
+      const chunk = Math.floor(at / CHUNK_BYTES);
+      const stop = Math.min(end, (chunk + 1) * CHUNK_BYTES);
+      if (!this.#isChunkResident(file, chunk, nowMs) && !this.#isResident(file.fd, at, stop)) {
+        return at - offset;
+      }
+      at = stop;
+    }
+    return length;
+  }
+
+  /** Reads up to SLICE_BYTES from `offset` on. `done` is called once, in a turn of its own. */
+  read(file: StoredFile, offset: number, length: number, done: ColdRead['done']): void {
+    const wanted: ColdRead = { file, offset, length: Math.min(length, SLICE_BYTES), done };
+    const memory = this.#take();
+    if (memory === null) this.#waiting.push(wanted);
+    else this.#start(wanted, memory);
+  }
+
+  giveBack(slice: ColdSlice): void {
+    this.#freed(slice.memory);
+  }
+
+  /** True while reads wait for a buffer: clients that do not take theirs should lose it. */
+  get isShort(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** Closes the second descriptors that nobody used lately. */
+  closeIdle(nowMs: number): void {
+    for (const [serial, direct] of this.#direct) {
+      if (direct.users > 0 || nowMs - direct.usedAtMs < DIRECT_IDLE_MS_MAX) continue;
+      this.#direct.delete(serial);
+      if (direct.fd >= 0) close(direct.fd, () => {});
+    }
+  }
+
+  #isChunkResident(file: StoredFile, chunk: number, nowMs: number): boolean {
+    if (this.#history.wasResident(file.serial, chunk, nowMs)) return true;
+    const start = chunk * CHUNK_BYTES;
+    if (!this.#isResident(file.fd, start, Math.min(start + CHUNK_BYTES, file.sizeBytes)))
+      return false;
+    this.#history.foundResident(file.serial, chunk, nowMs);
+    return true;
+  }
+
+  #isResident(fd: number, start: number, end: number): boolean {
+    const from = start - (start % PAGE_BYTES);
+    const resident = this.#linux.residentPages(fd, from, end - from);
+    // Where the kernel does not say, it is taken for hot: sendfile waits for the disk.
+    return resident < 0 || resident >= Math.ceil((end - from) / PAGE_BYTES);
+  }
+
+  #take(): NativeMemory | null {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    if (this.#buffers >= BUFFERS_MAX) return null;
+    this.#buffers++;
+    return this.#linux.memory(SLICE_BYTES + 2 * PAGE_BYTES);
+  }
+
+  #freed(memory: NativeMemory): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free.push(memory);
+    else this.#start(next, memory);
+  }
+
+  #start(wanted: ColdRead, memory: NativeMemory): void {
+    const { file, offset, length, done } = wanted;
+    const chunk = Math.floor(offset / CHUNK_BYTES);
+    const isAgain = this.#history.isSecondHit(file.serial, chunk);
+    const direct = isAgain ? null : this.#openDirect(file);
+    const lead = offset % PAGE_BYTES;
+    const bytes = Math.ceil((lead + length) / PAGE_BYTES) * PAGE_BYTES;
+    if (direct === null) this.readsBuffered++;
+    else this.readsDirect++;
+    const finish = (error: Error | null, got: number): void => {
+      if (direct !== null) {
+        direct.users--;
+        direct.usedAtMs = performance.now();
+      }
+      const end = Math.min(got, lead + length);
+      if (error === null && end > lead) {
+        done({ ok: true, slice: { memory, start: lead, end } });
+        return;
+      }
+      this.#freed(memory);
+      done({ ok: false, offset, code: error === null ? 'SHORT' : codeOf(error) });
+    };
+    const fd = direct === null ? file.fd : direct.fd;
+    read(fd, memory.bytes, 0, bytes, offset - lead, finish);
+  }
+
+  /** Another description of the same file, for O_DIRECT. Null where that is not to be had. */
+  #openDirect(file: StoredFile): DirectFile | null {
+    let direct = this.#direct.get(file.serial);
+    if (direct === undefined) {
+      if (this.#direct.size >= DIRECT_FILES_MAX) return null;
+      direct = { fd: openDirect(file.fd), users: 0, usedAtMs: 0 };
+      this.#direct.set(file.serial, direct);
+    }
+    if (direct.fd < 0) {
+      direct.usedAtMs = performance.now();
+      return null;
+    }
+    direct.users++;
+    return direct;
+  }
+}
+
+function openDirect(fd: number): number {
+  try {
+    // Not its path: the file may have been unlinked while answers on it run.
+    return openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY | constants.O_DIRECT);
+  } catch {
+    return -1;
+  }
+}
