@@ -50,6 +50,16 @@ export const SteeringConfigSchema = Type.Object(
         address: Type.String({ default: '127.0.0.1' }),
         port,
         zone: Type.String({ pattern: ZONE_PATTERN, maxLength: 200, description: 'lower case' }),
+        workers: Type.Integer({
+          minimum: 1,
+          maximum: 64,
+          default: 1,
+          description: 'threads that share the port; 1: the service’s own thread',
+        }),
+        rateLimited: Type.Boolean({
+          default: true,
+          description: 'response rate limiting; off only where something in front does it',
+        }),
         steerAddresses: Type.Array(Type.String(), {
           maxItems: 8,
           default: [],

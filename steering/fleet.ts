@@ -73,7 +73,12 @@ interface Point {
   readonly longitude: number;
 }
 
-export function createFleet(snapshot: FleetSnapshot, previous: Fleet | null = null): Fleet {
+/** `prefixes`: the table of this very snapshot, where somebody has built it already. */
+export function createFleet(
+  snapshot: FleetSnapshot,
+  previous: Fleet | null = null,
+  prefixes: PrefixTable | null = null,
+): Fleet {
   const sameClusters = previous !== null && previous.snapshot.clusters === snapshot.clusters;
   const clusterIndex = new Map(snapshot.clusters.map((entry, at) => [entry.clusterId, at]));
   const appliances = indexAppliances(snapshot, clusterIndex, previous);
@@ -90,7 +95,9 @@ export function createFleet(snapshot: FleetSnapshot, previous: Fleet | null = nu
     appliances,
     indexOf: new Map(appliances.map((appliance) => [appliance.applianceId, appliance.index])),
     clusters,
-    prefixes: sameClusters ? previous.prefixes : buildPrefixTable(prefixEntries(snapshot.clusters)),
+    prefixes:
+      prefixes ??
+      (sameClusters ? previous.prefixes : buildPrefixTable(prefixEntries(snapshot.clusters))),
     titles: indexTitles(snapshot, previous),
     neighbours(home, country) {
       const key = `${home ?? ''}|${country ?? ''}`;

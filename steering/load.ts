@@ -28,6 +28,7 @@ export interface LoadFrame {
   readonly frozenAtMs: Milliseconds; // wall clock: also "now" for availability
   readonly effectiveBps: Float64Array; // by appliance index of the fleet it was made for
   readonly evidence: readonly EvidenceName[];
+  readonly isStale: boolean; // the snapshot is older than anybody should rely on; it is still the best there is
 }
 
 export class LoadLedger {
@@ -57,6 +58,7 @@ export class LoadLedger {
     fleet: Fleet,
     evidenceOf: (applianceId: ApplianceId) => EvidenceName,
     atMs: Milliseconds,
+    isStale = false,
   ): LoadFrame {
     this.#epoch = Math.max(this.#epoch + 1, Math.floor(atMs / LOAD_EPOCH_MS));
     const effectiveBps = new Float64Array(fleet.appliances.length);
@@ -72,6 +74,7 @@ export class LoadLedger {
       frozenAtMs: atMs,
       effectiveBps,
       evidence: fleet.appliances.map(({ applianceId }) => evidenceOf(applianceId)),
+      isStale,
     };
   }
 

@@ -201,11 +201,15 @@ class TrieBuilder {
     for (const clusters of this.#clusterSets) clusters.sort((a, b) => a - b);
     this.#emit(0, NO_COVER);
     this.#write(0);
-    return {
-      child: this.#child.slice(0, this.#written),
-      value: this.#value.slice(0, this.#written),
-      shallowest: this.#shallowest.slice(0, this.#written),
-    };
+    // In memory that threads share: a table of a million prefixes is built once.
+    const nodes = this.#written;
+    const child = new Uint32Array(new SharedArrayBuffer(nodes * 4));
+    const value = new Uint32Array(new SharedArrayBuffer(nodes * 4));
+    const shallowest = new Uint8Array(new SharedArrayBuffer(nodes));
+    child.set(this.#child.subarray(0, nodes));
+    value.set(this.#value.subarray(0, nodes));
+    shallowest.set(this.#shallowest.subarray(0, nodes));
+    return { child, value, shallowest };
   }
 
   /** Writes everything below `node` and leaves what the node itself became in the #out fields. Depth is at most 128. */

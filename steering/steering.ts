@@ -16,7 +16,10 @@ export {
 } from './answer.ts';
 export { candidatesFor, createWorld, locate, type Candidates, type World } from './candidates.ts';
 export { EMPTY_RESPONSE, readQuery, writeResponse } from './dns/message.ts';
-export { Responder } from './dns/responder.ts';
+export { CookieJar } from './dns/cookie.ts';
+export { RATE_LIMITS, RateLimit, type RateLimits } from './dns/rate-limit.ts';
+export { Responder, type Asking, type DnsCounters } from './dns/responder.ts';
+export { DnsPool, type DnsPlan } from './io/dns-pool.ts';
 export { answerQuery, createZone, type Zone } from './dns/zone.ts';
 export { noEvidence, stepEvidence, type Evidence } from './evidence.ts';
 export { checkSnapshot, createFleet, type Fleet } from './fleet.ts';

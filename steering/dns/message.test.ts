@@ -6,7 +6,7 @@ import { parseAddress } from '#base/address.ts';
 import { exampleWorld } from '../example-fleet.ts';
 import { encodeName, lowerCase, readQuery, UDP_PAYLOAD_MAX } from './message.ts';
 import { Responder } from './responder.ts';
-import { createZone } from './zone.ts';
+import { createZone, type Zone } from './zone.ts';
 
 fc.configureGlobal({ seed: 20_261_120 });
 
@@ -17,6 +17,22 @@ const ZONE = createZone({
 });
 const RESOLVER = parseAddress('10.1.0.1')!;
 const WORLD = exampleWorld();
+
+/** Without cookies and limits: what one query gets. */
+function respond(
+  message: Buffer,
+  transport: 'udp' | 'tcp' = 'udp',
+  zone: Zone = ZONE,
+): Buffer | null {
+  const responder = new Responder({ zone, cookies: null, rateLimit: null });
+  return responder.respond(WORLD, {
+    message,
+    resolver: RESOLVER,
+    transport,
+    wallMs: 0,
+    monotonicMs: 0,
+  });
+}
 
 function question(name: string, type: number): Buffer {
   const labels = name === '' ? [] : name.split('.');
@@ -148,7 +164,6 @@ test('only ASCII letters are folded: a name is bytes', () => {
 });
 
 test('random bytes never throw, never loop and never get more than they may', () => {
-  const responder = new Responder(ZONE);
   const hostile = fc.oneof(
     fc.uint8Array({ maxLength: 600 }),
     fc
@@ -164,7 +179,7 @@ test('random bytes never throw, never loop and never get more than they may', ()
   fc.assert(
     fc.property(hostile, (bytes) => {
       const message = Buffer.from(bytes);
-      const answer = responder.respond(WORLD, message, RESOLVER, 'udp');
+      const answer = respond(message);
       if (answer === null) return;
       assert.ok(answer.length <= UDP_PAYLOAD_MAX);
       assert.equal(answer.readUInt16BE(0), message.readUInt16BE(0));
@@ -175,7 +190,6 @@ test('random bytes never throw, never loop and never get more than they may', ()
 });
 
 test('a query cut or changed anywhere still gets at most an answer that an independent decoder reads', () => {
-  const responder = new Responder(ZONE);
   const good = withOption(8, [0, 1, 24, 0, 10, 1, 2]);
   fc.assert(
     fc.property(
@@ -184,7 +198,7 @@ test('a query cut or changed anywhere still gets at most an answer that an indep
       (cut, changes) => {
         const bytes = Buffer.from(good);
         for (const [at, value] of changes) bytes[at] = value;
-        const answer = responder.respond(WORLD, bytes.subarray(0, cut), RESOLVER, 'udp');
+        const answer = respond(bytes.subarray(0, cut));
         if (answer !== null) dnsPacket.decode(Buffer.from(answer));
       },
     ),
@@ -192,45 +206,50 @@ test('a query cut or changed anywhere still gets at most an answer that an indep
   );
 });
 
-test('a longest name with a full answer stays within 512 bytes without EDNS: cut, flagged, question kept', () => {
-  const responder = new Responder(
-    createZone({
-      zone: 'cdn.test',
-      nameServers: Array.from({ length: 8 }, (_, at) => ({
-        name: `${'n'.repeat(60)}.${'x'.repeat(60)}${at}`,
-        addresses: ['192.0.2.1', '2001:db8::1'],
-      })),
-      steerAddresses: [],
-    }),
-  );
+test('an answer that does not fit is cut, flagged, and keeps question and OPT; over TCP it is whole', () => {
+  const zone = createZone({
+    zone: 'cdn.test',
+    nameServers: Array.from({ length: 8 }, (_, at) => ({
+      name: `${'n'.repeat(60)}.${'x'.repeat(60)}${at}`,
+      addresses: ['192.0.2.1', '2001:db8::1'],
+    })),
+    steerAddresses: [],
+  });
   const asked = question('cdn.test', 2);
-  const plain = responder.respond(
-    WORLD,
-    Buffer.concat([header([1, 0, 0, 0]), asked]),
-    RESOLVER,
-    'udp',
-  )!;
+  const plain = respond(Buffer.concat([header([1, 0, 0, 0]), asked]), 'udp', zone)!;
   assert.ok(plain.length <= 512);
   const decoded = dnsPacket.decode(Buffer.from(plain));
   assert.equal(decoded.flag_tc, true);
   assert.equal(decoded.answers?.length, 0);
   assert.equal(decoded.questions?.[0].name, 'cdn.test');
-  const large = responder.respond(
-    WORLD,
-    Buffer.concat([header([1, 0, 0, 1]), asked, opt(Buffer.alloc(0), { size: 512 })]),
-    RESOLVER,
-    'udp',
-  )!;
-  const cut = dnsPacket.decode(Buffer.from(large));
+  const withOpt = Buffer.concat([header([1, 0, 0, 1]), asked, opt(Buffer.alloc(0), { size: 512 })]);
+  const cut = dnsPacket.decode(Buffer.from(respond(withOpt, 'udp', zone)!));
   assert.equal(cut.flag_tc, true);
   assert.equal(cut.additionals?.[0]?.type, 'OPT');
-  const tcp = responder.respond(
-    WORLD,
-    Buffer.concat([header([1, 0, 0, 1]), asked, opt(Buffer.alloc(0))]),
-    RESOLVER,
-    'tcp',
-  )!;
-  const whole = dnsPacket.decode(Buffer.from(tcp));
+  const whole = dnsPacket.decode(Buffer.from(respond(withOpt, 'tcp', zone)!));
   assert.equal(whole.answers?.length, 8);
   assert.equal(whole.flag_tc, false);
+});
+
+test('no query over UDP gets more than three times its bytes without a cookie', () => {
+  const names = [
+    'v.cdn.test',
+    'cdn.test',
+    'nope.cdn.test',
+    'lyon-a.oca.cdn.test',
+    'ns1.cdn.test',
+    'x.org',
+  ];
+  for (const name of names) {
+    for (const type of [1, 2, 6, 28, 255, 16, 41]) {
+      const asked = Buffer.concat([header([1, 0, 0, 0]), question(name, type)]);
+      const answer = respond(asked)!;
+      assert.ok(
+        answer.length <= 3 * asked.length,
+        `${name} ${type}: ${asked.length} -> ${answer.length}`,
+      );
+      // And for the names that matter that is enough: nobody is sent to TCP.
+      assert.equal(answer[2] & 0x02, 0, `${name} ${type}`);
+    }
+  }
 });

@@ -82,11 +82,12 @@ export type Reading =
   | { readonly kind: 'malformed'; readonly query: Query; readonly why: string }
   | { readonly kind: 'ignore' };
 
-/** `owner`: relative to the question's name, in labels to drop from its left; or an absolute name. */
+/** Names are absolute, in lower case; what they share with the question is written as a pointer. */
 export interface ResourceRecord {
-  readonly owner: { readonly drop: number } | readonly string[];
+  readonly owner: readonly string[];
   readonly type: number;
   readonly ttl: number;
+  readonly names: readonly (readonly string[])[]; // before `data`: of NS and SOA, which may be compressed
   readonly data: Uint8Array;
 }
 
@@ -101,6 +102,8 @@ export interface Response {
   readonly cookie: Uint8Array | null;
   readonly ede: number | null;
   readonly keepaliveTenths: number | null;
+  /** Answers may be left out from the end, down to one, where they do not fit: any of them is an answer. */
+  readonly mayTrim: boolean;
 }
 
 export const EMPTY_RESPONSE: Response = {
@@ -113,6 +116,7 @@ export const EMPTY_RESPONSE: Response = {
   cookie: null,
   ede: null,
   keepaliveTenths: null,
+  mayTrim: false,
 };
 
 // ---------------------------------------------------------------- reading
@@ -297,19 +301,14 @@ export function writeResponse(
 ): number {
   const opt = query.edns === null ? null : optRecord(query, response);
   const start = HEADER_BYTES + query.question.length;
-  const limit = bytesMax - (opt?.length ?? 0);
   out.set(query.question, HEADER_BYTES);
-  const writer: Writer = { out, at: start, limit, isFull: false, query };
-  const answers = writeRecords(writer, response.answers);
-  const authority = writeRecords(writer, response.authority);
-  const isTruncated = writer.isFull;
+  const writer: Writer = { out, at: start, limit: bytesMax - (opt?.length ?? 0), query };
+  const answers = writeRecords(writer, response.answers, response.mayTrim ? 1 : null);
+  const authority = answers === null ? null : writeRecords(writer, response.authority, null);
+  const isTruncated = authority === null;
+  if (isTruncated) writer.at = start;
   // Additional records are a courtesy: left out without a word where they do not fit.
-  const beforeAdditional = writer.at;
-  let additional = writeRecords(writer, response.additional);
-  if (writer.isFull) {
-    writer.at = isTruncated ? start : beforeAdditional;
-    additional = 0;
-  }
+  const additional = isTruncated ? 0 : (writeRecords(writer, response.additional, 0) ?? 0);
   if (opt !== null) {
     opt.copy(out, writer.at);
     writer.at += opt.length;
@@ -324,8 +323,8 @@ export function writeResponse(
   out.writeUInt16BE(query.id, 0);
   out.writeUInt16BE(flags, 2);
   out.writeUInt16BE(query.question.length === 0 ? 0 : 1, 4);
-  out.writeUInt16BE(isTruncated ? 0 : answers, 6);
-  out.writeUInt16BE(isTruncated ? 0 : authority, 8);
+  out.writeUInt16BE(isTruncated ? 0 : (answers ?? 0), 6);
+  out.writeUInt16BE(authority ?? 0, 8);
   out.writeUInt16BE(additional + (opt === null ? 0 : 1), 10);
   return writer.at;
 }
@@ -334,41 +333,69 @@ interface Writer {
   readonly out: Buffer;
   at: number;
   readonly limit: number;
-  isFull: boolean;
   readonly query: Query;
 }
 
-function writeRecords(writer: Writer, records: readonly ResourceRecord[]): number {
-  for (const { owner, type, ttl, data } of records) {
-    const { out } = writer;
-    const ownerBytes = 'drop' in owner ? 2 : nameBytes(owner);
-    if (writer.isFull || writer.at + ownerBytes + 10 + data.length > writer.limit) {
-      writer.isFull = true;
-      return 0;
+/** How many were written: all of them, or at least `enough`; null where fewer fit than must. */
+function writeRecords(
+  writer: Writer,
+  records: readonly ResourceRecord[],
+  enough: number | null,
+): number | null {
+  for (let written = 0; written < records.length; written++) {
+    const before = writer.at;
+    if (!writeRecord(writer, records[written])) {
+      writer.at = before;
+      return enough !== null && written >= enough ? written : null;
     }
-    if ('drop' in owner) {
-      out.writeUInt16BE(0xc000 | offsetInQuestion(writer.query, owner.drop), writer.at);
-      writer.at += 2;
-    } else {
-      writer.at += encodeName(owner).copy(out, writer.at);
-    }
-    out.writeUInt16BE(type, writer.at);
-    out.writeUInt16BE(CLASS_IN, writer.at + 2);
-    out.writeUInt32BE(ttl, writer.at + 4);
-    out.writeUInt16BE(data.length, writer.at + 8);
-    out.set(data, writer.at + 10);
-    writer.at += 10 + data.length;
   }
   return records.length;
 }
 
-/** Where in the message the question's name begins once `drop` labels are taken from its left. */
-function offsetInQuestion(query: Query, drop: number): number {
-  let offset = HEADER_BYTES;
-  for (let label = 0; label < drop; label++) {
-    offset += 1 + (query.name?.labels[label].length ?? 0);
+/** The largest record of ours: well below, so that the write below cannot pass the end of the buffer. */
+const RECORD_BYTES_MAX = 1024;
+
+function writeRecord(writer: Writer, record: ResourceRecord): boolean {
+  const { out } = writer;
+  if (writer.at + RECORD_BYTES_MAX > out.length) return false;
+  writeName(writer, record.owner);
+  out.writeUInt16BE(record.type, writer.at);
+  out.writeUInt16BE(CLASS_IN, writer.at + 2);
+  out.writeUInt32BE(record.ttl, writer.at + 4);
+  const lengthAt = writer.at + 8;
+  writer.at += 10;
+  for (const name of record.names) writeName(writer, name);
+  out.set(record.data, writer.at);
+  writer.at += record.data.length;
+  out.writeUInt16BE(writer.at - lengthAt - 2, lengthAt);
+  return writer.at <= writer.limit;
+}
+
+/** The labels that the question does not end with, then a pointer to those that it does. */
+function writeName(writer: Writer, labels: readonly string[]): void {
+  const { out, query } = writer;
+  const asked = query.name?.labels ?? [];
+  let shared = 0;
+  while (
+    shared < labels.length &&
+    shared < asked.length &&
+    labels[labels.length - 1 - shared] === asked[asked.length - 1 - shared]
+  ) {
+    shared++;
   }
-  return offset;
+  for (const label of labels.slice(0, labels.length - shared)) {
+    out[writer.at] = label.length;
+    out.write(label, writer.at + 1, 'latin1');
+    writer.at += 1 + label.length;
+  }
+  if (shared === 0) {
+    out[writer.at++] = 0;
+    return;
+  }
+  let offset = HEADER_BYTES;
+  for (const label of asked.slice(0, asked.length - shared)) offset += 1 + label.length;
+  out.writeUInt16BE(0xc000 | offset, writer.at);
+  writer.at += 2;
 }
 
 function nameBytes(labels: readonly string[]): number {

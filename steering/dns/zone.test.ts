@@ -51,7 +51,9 @@ function ask(
   } as unknown as dnsPacket.Packet);
   const resolver = parseAddress(options.resolver ?? ELSEWHERE)!;
   const world = options.world === undefined ? WORLD : options.world;
-  const raw = Buffer.from(new Responder(ZONE).respond(world, query, resolver, 'udp')!);
+  const responder = new Responder({ zone: ZONE, cookies: null, rateLimit: null });
+  const asking = { message: query, resolver, transport: 'udp', wallMs: 0, monotonicMs: 0 } as const;
+  const raw = Buffer.from(responder.respond(world, asking)!);
   const packet = dnsPacket.decode(raw) as unknown as {
     flag_aa: boolean;
     flag_tc: boolean;

@@ -23,7 +23,6 @@ import { rankBoxes } from '../ranking.ts';
 import {
   CLASS_IN,
   EMPTY_RESPONSE,
-  encodeName,
   lowerCase,
   RCODE,
   TYPE,
@@ -42,8 +41,9 @@ export const TTL_SECONDS = {
   negative: 30,
   any: 3600,
 } as const;
-const EDE = { notReady: 14, notAuthoritative: 20 } as const;
-const SERIAL_MAX = 0xffff_ffff;
+const EDE = { stale: 3, notReady: 14, notAuthoritative: 20 } as const;
+const NO_DATA = new Uint8Array(0);
+const HINFO_DATA = Buffer.from('\x07RFC8482\x00', 'latin1');
 
 export interface Zone {
   readonly labels: readonly string[]; // lower case
@@ -112,22 +112,22 @@ function atName(
   base: Response,
 ): Response {
   const name = relative.join('.');
+  const owner = query.name?.labels ?? [];
   const found = (records: readonly ResourceRecord[], extra: Partial<Response> = {}): Response => {
     if (query.type === TYPE.ANY) {
-      return { ...base, answers: [hinfo()] };
+      return { ...base, answers: [hinfo(owner)] };
     }
     const answers = records.filter(({ type }) => type === query.type);
-    if (answers.length === 0) return negative(zone, world, base, relative, RCODE.noError);
+    if (answers.length === 0) return negative(zone, world, base, RCODE.noError);
     return { ...base, ...extra, answers };
   };
-  if (name === '')
-    return found([soa(zone, world, 0), ...nsRecords(zone)], { additional: glue(zone) });
-  if (name === 'steer') return found(addressRecords(zone.steerAddresses, TTL_SECONDS.steer));
+  if (name === '') return found([soa(zone, world), ...nsRecords(zone)], { additional: glue(zone) });
+  if (name === 'steer') return found(addressRecords(owner, zone.steerAddresses, TTL_SECONDS.steer));
   const server = zone.nameServers.find(({ labels }) =>
     sameLabels(labels, query.name?.labels ?? []),
   );
   if (server !== undefined) {
-    return found(addressRecords(server.addresses, TTL_SECONDS.nameServer));
+    return found(addressRecords(owner, server.addresses, TTL_SECONDS.nameServer));
   }
   if (name === 'oca') return found([]);
   const isApplianceName = relative.length === 2 && relative[1] === 'oca';
@@ -135,13 +135,15 @@ function atName(
     if (world === null) return { ...base, rcode: RCODE.servFail, ede: EDE.notReady };
     if (name === 'v') {
       const { addresses, scopeBits } = bestBoxes(world, query, resolver);
-      return found(addressRecords(addresses, TTL_SECONDS.best), {
+      return found(addressRecords(owner, addresses, TTL_SECONDS.best), {
         scopeBits: base.scopeBits === null ? null : scopeBits,
+        ede: world.load.isStale ? EDE.stale : null,
+        mayTrim: true,
       });
     }
     const address = applianceAddresses(world.fleet).get(relative[0]);
     if (address !== undefined) {
-      return found(address === null ? [] : addressRecords([address], TTL_SECONDS.appliance));
+      return found(address === null ? [] : addressRecords(owner, [address], TTL_SECONDS.appliance));
     }
   }
   // A name server two labels down makes the label between them exist, empty.
@@ -151,7 +153,7 @@ function atName(
       sameLabels(labels.slice(-(query.name?.labels.length ?? 0)), query.name?.labels ?? []),
   );
   if (isParent) return found([]);
-  return negative(zone, world, base, relative, RCODE.nxDomain);
+  return negative(zone, world, base, RCODE.nxDomain);
 }
 
 /** The boxes for the client behind a query, in order of preference. */
@@ -214,67 +216,57 @@ function sameLabels(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((label, at) => label === b[at]);
 }
 
-function negative(
-  zone: Zone,
-  world: World | null,
-  base: Response,
-  relative: readonly string[],
-  rcode: number,
-): Response {
-  const record = soa(zone, world, relative.length);
-  return { ...base, rcode, authority: [{ ...record, ttl: TTL_SECONDS.negative }] };
+function negative(zone: Zone, world: World | null, base: Response, rcode: number): Response {
+  return { ...base, rcode, authority: [{ ...soa(zone, world), ttl: TTL_SECONDS.negative }] };
 }
 
-function addressRecords(addresses: readonly Uint8Array[], ttl: number): ResourceRecord[] {
+function addressRecords(
+  owner: readonly string[],
+  addresses: readonly Uint8Array[],
+  ttl: number,
+): ResourceRecord[] {
   return addresses.map((data) => ({
-    owner: { drop: 0 },
+    owner,
     type: data.length === 4 ? TYPE.A : TYPE.AAAA,
     ttl,
+    names: [],
     data,
   }));
 }
 
 function nsRecords(zone: Zone): ResourceRecord[] {
   return zone.nameServers.map(({ labels }) => ({
-    owner: { drop: 0 },
+    owner: zone.labels,
     type: TYPE.NS,
     ttl: TTL_SECONDS.ns,
-    data: encodeName(labels),
+    names: [labels],
+    data: NO_DATA,
   }));
 }
 
 function glue(zone: Zone): ResourceRecord[] {
   return zone.nameServers.flatMap(({ labels, addresses }) =>
-    addresses.map((data) => ({
-      owner: labels,
-      type: data.length === 4 ? TYPE.A : TYPE.AAAA,
-      ttl: TTL_SECONDS.nameServer,
-      data,
-    })),
+    addressRecords(labels, addresses, TTL_SECONDS.nameServer),
   );
 }
 
-/** `drop`: labels between the question's name and the zone. The serial is the snapshot's version. */
-function soa(zone: Zone, world: World | null, drop: number): ResourceRecord {
+/** The serial is the snapshot's version, as far as it fits. */
+function soa(zone: Zone, world: World | null): ResourceRecord {
   const numbers = Buffer.alloc(20);
-  const serial = Math.min(SERIAL_MAX, world?.fleet.epochs.snapshot ?? 0);
+  const serial = (world?.fleet.epochs.snapshot ?? 0) % 2 ** 32;
   [serial, 3600, 600, 86_400, TTL_SECONDS.negative].forEach((value, at) => {
     numbers.writeUInt32BE(value, at * 4);
   });
   const primary = zone.nameServers[0]?.labels ?? zone.labels;
   return {
-    owner: { drop },
+    owner: zone.labels,
     type: TYPE.SOA,
     ttl: TTL_SECONDS.soa,
-    data: Buffer.concat([encodeName(primary), encodeName(['hostmaster', ...zone.labels]), numbers]),
+    names: [primary, ['hostmaster', ...zone.labels]],
+    data: numbers,
   };
 }
 
-function hinfo(): ResourceRecord {
-  return {
-    owner: { drop: 0 },
-    type: TYPE.HINFO,
-    ttl: TTL_SECONDS.any,
-    data: Buffer.from('\x07RFC8482\x00', 'latin1'),
-  };
+function hinfo(owner: readonly string[]): ResourceRecord {
+  return { owner, type: TYPE.HINFO, ttl: TTL_SECONDS.any, names: [], data: HINFO_DATA };
 }

@@ -1,74 +1,156 @@
 /**
- * The DNS listener over UDP: datagrams in, answers out.
+ * The DNS listeners of one thread: UDP, and TCP on the same port.
+ *
+ * Over TCP queries may be pipelined; answers come in order, length and message in one write. A connection that is
+ * idle for 10 s, sends nonsense or does not read its answers is closed; there are at most TCP_CONNECTIONS_MAX.
+ *
+ * Source: RFC 7766 (TCP), RFC 7828 (keepalive)
  */
-import { createSocket, type Socket } from 'node:dgram';
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import net from 'node:net';
 import { parseAddress } from '#base/address.ts';
-import type { Logger } from '#base/log.ts';
+import type { Clock } from '#base/clock.ts';
 import { messageOf } from '#base/outcome.ts';
 import type { World } from '../candidates.ts';
-import type { Responder } from '../dns/responder.ts';
+import { TCP_IDLE_MS, type Responder } from '../dns/responder.ts';
 
 export interface DnsServerOptions {
   readonly address: string;
   readonly port: number;
   readonly responder: Responder;
   readonly world: () => World | null;
-  readonly log: Logger;
+  readonly clock: Clock;
+  readonly onFault: (detail: string) => void;
+  readonly sharesPort: boolean; // several threads listen on it
 }
 
-const SEND_BUFFER_BYTES = 4 * 1024 * 1024; // bursts: thousands of answers of up to 1,232 bytes
+const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024; // bursts: thousands of answers of up to 1,232 bytes
+const TCP_CONNECTIONS_MAX = 1000;
+const TCP_BACKLOG_BYTES_MAX = 256 * 1024; // answers that a client has not read
+const PORT_TRIES_MAX = 20;
 
 export class DnsServer {
   readonly #options: DnsServerOptions;
-  readonly #socket: Socket;
-  #faults = 0;
+  #udp: UdpSocket | null = null;
+  #tcp: net.Server | null = null;
+  readonly #connections = new Set<net.Socket>();
 
   constructor(options: DnsServerOptions) {
     this.#options = options;
-    this.#socket = createSocket({
-      type: options.address.includes(':') ? 'udp6' : 'udp4',
-      recvBufferSize: SEND_BUFFER_BYTES,
-      sendBufferSize: SEND_BUFFER_BYTES,
-    });
   }
 
-  /** Resolves with the port in use; rejects where the address is taken or not ours. */
+  /** Resolves with the port in use, the same for UDP and TCP; rejects where the address is taken or not ours. */
   async start(): Promise<number> {
-    const { address, port, log } = this.#options;
+    for (let tries = 1; ; tries++) {
+      const port = await this.#bindUdp(this.#options.port);
+      try {
+        await this.#listenTcp(port);
+        return port;
+      } catch (thrown) {
+        await this.stop();
+        // A free UDP port may be somebody's TCP port: another one then, unless it was asked for by number.
+        if (this.#options.port !== 0 || tries >= PORT_TRIES_MAX) throw thrown;
+      }
+    }
+  }
+
+  async stop(): Promise<void> {
+    const udp = this.#udp;
+    const tcp = this.#tcp;
+    this.#udp = null;
+    this.#tcp = null;
+    for (const connection of this.#connections) connection.destroy();
+    if (udp !== null) await new Promise<void>((resolve) => udp.close(() => resolve()));
+    if (tcp?.listening === true) {
+      await new Promise<void>((resolve) => tcp.close(() => resolve()));
+    }
+  }
+
+  async #bindUdp(port: number): Promise<number> {
+    const { address, sharesPort, onFault } = this.#options;
+    const socket = createSocket({
+      type: address.includes(':') ? 'udp6' : 'udp4',
+      recvBufferSize: SOCKET_BUFFER_BYTES,
+      sendBufferSize: SOCKET_BUFFER_BYTES,
+      ...(sharesPort ? { reusePort: true } : {}),
+    });
     await new Promise<void>((resolve, reject) => {
-      this.#socket.once('error', reject);
-      this.#socket.bind({ address, port, exclusive: true }, () => {
-        this.#socket.removeListener('error', reject);
+      socket.once('error', reject);
+      socket.bind({ address, port, exclusive: !sharesPort }, () => {
+        socket.removeListener('error', reject);
         resolve();
       });
     });
-    this.#socket.on('error', (error) => log.error({ detail: error.message }, 'DNS socket'));
-    this.#socket.on('message', (message, from) => this.#take(message, from.address, from.port));
-    return this.#socket.address().port;
+    socket.on('error', (error) => onFault(`UDP socket: ${error.message}`));
+    socket.on('message', (message, from) => {
+      const answer = this.#respond(message, from.address, 'udp');
+      // The answer lies in a shared buffer and send() may read it later: it gets its own copy.
+      if (answer !== null) socket.send(Buffer.from(answer), from.port, from.address);
+    });
+    this.#udp = socket;
+    return socket.address().port;
   }
 
-  stop(): Promise<void> {
-    return new Promise((resolve) => this.#socket.close(resolve));
+  async #listenTcp(port: number): Promise<void> {
+    const { address, sharesPort } = this.#options;
+    const server = net.createServer((connection) => this.#serve(connection));
+    server.maxConnections = TCP_CONNECTIONS_MAX;
+    this.#tcp = server;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: address, port, ...(sharesPort ? { reusePort: true } : {}) }, () => {
+        server.removeListener('error', reject);
+        resolve();
+      });
+    });
   }
 
-  #take(message: Buffer, address: string, port: number): void {
-    const { responder, world, log } = this.#options;
+  #serve(connection: net.Socket): void {
+    this.#connections.add(connection);
+    connection.on('close', () => this.#connections.delete(connection));
+    connection.on('error', () => connection.destroy());
+    connection.setTimeout(TCP_IDLE_MS, () => connection.destroy());
+    connection.setNoDelay(true);
+    const from = connection.remoteAddress ?? '';
+    let held: Buffer = Buffer.alloc(0);
+    connection.on('data', (bytes: Buffer) => {
+      held = held.length === 0 ? bytes : Buffer.concat([held, bytes]);
+      while (held.length >= 2) {
+        const length = held.readUInt16BE(0);
+        if (held.length < 2 + length) break;
+        const answer = this.#respond(held.subarray(2, 2 + length), from, 'tcp');
+        held = held.subarray(2 + length);
+        if (answer === null || connection.writableLength > TCP_BACKLOG_BYTES_MAX) {
+          connection.destroy();
+          return;
+        }
+        const framed = Buffer.allocUnsafe(2 + answer.length);
+        framed.writeUInt16BE(answer.length, 0);
+        answer.copy(framed, 2);
+        connection.write(framed);
+      }
+    });
+  }
+
+  #respond(message: Buffer, address: string, transport: 'udp' | 'tcp'): Buffer | null {
+    const { responder, world, clock, onFault } = this.#options;
     const zoneAt = address.indexOf('%'); // a link-local address names its interface
-    const from = parseAddress(zoneAt === -1 ? address : address.slice(0, zoneAt));
-    if (from === null) return;
-    let answer: Buffer | null;
+    const resolver = parseAddress(zoneAt === -1 ? address : address.slice(0, zoneAt));
+    if (resolver === null) return null;
     try {
-      answer = responder.respond(world(), message, from, 'udp');
+      return responder.respond(world(), {
+        message,
+        resolver,
+        transport,
+        wallMs: clock.wallMs(),
+        monotonicMs: clock.monotonicMs(),
+      });
     } catch (thrown) {
       // A bug. It is not left to end the process: one packet, sent again and again, would keep the zone down.
-      this.#faults++;
-      if (this.#faults <= 10) {
-        const detail = messageOf(thrown);
-        log.error({ event: 'dns-bug', detail, message: message.toString('hex') }, 'DNS query lost');
-      }
-      return;
+      onFault(
+        `query lost: ${messageOf(thrown)}; message ${message.toString('hex').slice(0, 1024)}`,
+      );
+      return null;
     }
-    // The answer lies in a shared buffer and send() may read it later: it gets its own copy.
-    if (answer !== null) this.#socket.send(Buffer.from(answer), port, address);
   }
 }

@@ -25,14 +25,13 @@ import {
   type TtlPolicy,
 } from '../content-steering.ts';
 import type { PlayAnswer, PlayRequest, SteeringManifest } from '../contract.ts';
-import { Responder } from '../dns/responder.ts';
-import { createZone } from '../dns/zone.ts';
+import type { ZoneOptions } from '../dns/zone.ts';
 import { noEvidence, stepEvidence, type Evidence } from '../evidence.ts';
 import { FleetHolder } from '../fleet-holder.ts';
 import { LoadLedger, LOAD_EPOCH_MS } from '../load.ts';
 import { openSession, sealSession } from '../session-blob.ts';
 import { TokenMint } from '../signing.ts';
-import { DnsServer } from './dns-server.ts';
+import { DnsPool } from './dns-pool.ts';
 import { FleetStream } from './fleet-stream.ts';
 import { createHttpServer } from './http-server.ts';
 import { createMetrics } from './metrics.ts';
@@ -41,6 +40,7 @@ import { loadSnapshot, saveSnapshot } from './snapshot-file.ts';
 
 export const STATE_FORMAT = '1';
 const KEEP_PERIOD_MS = 5000; // a snapshot reaches the disk at most this long after it was taken
+const STALE_MS = 5 * 60_000; // a snapshot this old is still answered from, and said to be stale (EDE 3)
 const CONTROL_PLANE_GONE_MS = 2000; // not streaming for longer than this: look at the boxes ourselves
 
 export interface SteeringDeps {
@@ -70,8 +70,7 @@ export class SteeringService {
   readonly #evidence = new Map<ApplianceId, Evidence>();
   readonly #stream: FleetStream;
   readonly #prober: Prober;
-  readonly #responder: Responder;
-  readonly #dns: DnsServer;
+  readonly #dns: DnsPool;
   readonly #http: FastifyInstance;
   readonly #snapshotFile: string;
   readonly #ttl: TtlPolicy;
@@ -119,13 +118,20 @@ export class SteeringService {
       targets: () => this.#probeTargets(),
       onResult: (applianceId, result) => this.#learn(applianceId, result),
     });
-    this.#responder = new Responder(zoneOf(config));
-    this.#dns = new DnsServer({
-      ...config.dns,
-      responder: this.#responder,
-      world: () => this.#world,
+    const { address, port, workers, rateLimited } = config.dns;
+    this.#dns = new DnsPool(
+      {
+        address,
+        port,
+        zone: zoneOf(config),
+        cookieSecret: deps.blobSecret,
+        rateLimited,
+        seed: random.below(2 ** 31),
+      },
+      workers,
+      clock,
       log,
-    });
+    );
     const metrics = createMetrics(() => this.#figures());
     this.#http = createHttpServer({
       serviceTokens: config.serviceTokens,
@@ -277,14 +283,14 @@ export class SteeringService {
       }),
       counts: { ...this.#counts, tokensSigned: this.#mint.signed, tokensReused: this.#mint.reused },
       probes: this.#prober.probes,
-      dns: this.#responder.counters,
+      dns: this.#dns.counters,
     };
   }
 
   #figures(): Readonly<Record<string, number>> {
     const nowMs = this.#deps.clock.wallMs();
     const world = this.#world;
-    const { counters } = this.#responder;
+    const { counters } = this.#dns;
     return {
       play_answers_total: this.#counts.play,
       play_refused_total: this.#counts.playRefused,
@@ -299,6 +305,9 @@ export class SteeringService {
       dns_answers_total: counters.answered,
       dns_malformed_total: counters.malformed,
       dns_truncated_total: counters.truncated,
+      dns_rate_limited_slipped_total: counters.slipped,
+      dns_rate_limited_dropped_total: counters.dropped,
+      dns_good_cookies_total: counters.goodCookies,
       control_plane_gone: this.#isControlPlaneGone() ? 1 : 0,
       snapshot_version: world?.fleet.epochs.snapshot ?? 0,
       snapshot_age_seconds: world === null ? -1 : (nowMs - world.fleet.snapshot.issuedAtMs) / 1000,
@@ -377,12 +386,15 @@ export class SteeringService {
     }
     const fleet = this.#holder.current;
     if (fleet === null) return;
+    const nowMs = this.#deps.clock.wallMs();
     const frame = this.#ledger.freeze(
       fleet,
       (applianceId) => this.#evidence.get(applianceId)?.name ?? 'unknown',
-      this.#deps.clock.wallMs(),
+      nowMs,
+      this.#isControlPlaneGone() && nowMs - fleet.snapshot.issuedAtMs > STALE_MS,
     );
     this.#world = createWorld(fleet, frame);
+    this.#dns.offer(this.#world);
   }
 
   // -------------------------------------------------------------- evidence
@@ -425,12 +437,12 @@ export class SteeringService {
   }
 }
 
-function zoneOf(config: SteeringConfig): ReturnType<typeof createZone> {
+function zoneOf(config: SteeringConfig): ZoneOptions {
   const { zone, address, steerAddresses, nameServers } = config.dns;
   const host = new URL(config.publicUrl).hostname.replace(/^\[|\]$/g, '');
-  return createZone({
+  return {
     zone,
     steerAddresses: steerAddresses.length > 0 ? steerAddresses : [host],
     nameServers: nameServers.length > 0 ? nameServers : [{ name: 'ns1', addresses: [address] }],
-  });
+  };
 }
