@@ -57,7 +57,8 @@ export class RateLimit {
   ): RateVerdict {
     const block = this.#hashBytes(this.#seed, address, address.length === 4 ? 3 : 7);
     const { positivePerSecond, errorsPerSecond, blockPerSecond } = this.#limits;
-    let key = mix32(block ^ nameHash ^ (kind === 'positive' ? 1 : kind === 'nxdomain' ? 2 : 3));
+    const salt = kind === 'positive' ? 0x1b873593 : kind === 'nxdomain' ? 0x52dce729 : 0x38b34ae5;
+    let key = mix32(mix32(block ^ salt) ^ nameHash);
     if (subnet !== null && subnet.sourceBits > 0) {
       key = this.#hashBytes(key ^ subnet.sourceBits, subnet.address, (subnet.sourceBits + 7) >> 3);
     }
