@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { generateSigningKey, importSigningKey } from '#base/jws.ts';
 import { openFillGrant, readEnrolmentToken, type EnrolmentClaims } from '../contract.ts';
 import { signEnrolmentToken } from '../trust.ts';
-import { exampleSite, Rig, RigBox } from './test-rig.ts';
+import { exampleSite } from './test-examples.ts';
+import { Rig, RigBox } from './test-rig.ts';
 
 test('a box enrols, gets an access token, and with it a grant that a peer accepts', async (t) => {
   const rig = await Rig.start(t);

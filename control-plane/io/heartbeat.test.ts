@@ -2,14 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openCompact } from '#base/jws.ts';
 import { JWS_TYPE, setDigestOf } from '../contract.ts';
-import {
-  exampleFileId,
-  exampleHeartbeat,
-  exampleListing,
-  exampleSite,
-  Rig,
-  until,
-} from './test-rig.ts';
+import { exampleFileId, exampleHeartbeat, exampleListing, exampleSite } from './test-examples.ts';
+import { Rig, until } from './test-rig.ts';
 
 test('a heartbeat is answered with the signed time, every version, and the fill window', async (t) => {
   const rig = await Rig.start(t);

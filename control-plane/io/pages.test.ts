@@ -7,7 +7,8 @@ import { request } from 'undici';
 import { withDefaults } from '#base/config.ts';
 import { configRelations, ControlPlaneConfigSchema } from '../config.ts';
 import type { FleetView } from '../dashboard/fleet-view.ts';
-import { exampleHeartbeat, exampleListing, Rig, until } from './test-rig.ts';
+import { exampleHeartbeat, exampleListing } from './test-examples.ts';
+import { Rig, until } from './test-rig.ts';
 
 test('the pages and what they load are served, and nothing else of the disk', async (t) => {
   const rig = await Rig.start(t);

@@ -4,15 +4,8 @@ import { generateSigningKey, type SigningKey } from '#base/jws.ts';
 import { checkPlannerInput, type PlanSet } from '#fill-planner/contract.ts';
 import { checkFillSources } from '../contract.ts';
 import { readManifest } from '../manifest-reader.ts';
-import {
-  exampleFileId,
-  exampleListing,
-  examplePlanSet,
-  exampleSite,
-  Rig,
-  until,
-  type RigBox,
-} from './test-rig.ts';
+import { exampleFileId, exampleListing, examplePlanSet, exampleSite } from './test-examples.ts';
+import { Rig, until, type RigBox } from './test-rig.ts';
 
 async function withCatalogue(t: TestContext): Promise<{ rig: Rig; box: RigBox; epoch: number }> {
   const rig = await Rig.start(t);

@@ -5,7 +5,8 @@ import { test } from 'node:test';
 import Database from 'better-sqlite3';
 import { setDigestOf } from '../contract.ts';
 import { initKeyFiles, loadControlPlaneKeys } from './key-files.ts';
-import { exampleFileId, exampleListing, examplePlanSet, Rig } from './test-rig.ts';
+import { exampleFileId, exampleListing, examplePlanSet } from './test-examples.ts';
+import { Rig } from './test-rig.ts';
 
 const BOX_1 = { applianceId: 'box-1', clusterId: 'paris' };
 

@@ -26,6 +26,7 @@ import { Authentication } from './authentication.ts';
 import { catalogueRoutes } from './catalogue-routes.ts';
 import { openDatabase, type Db } from './database.ts';
 import { DemandStore } from './demand-store.ts';
+import { enrolmentRoutes } from './enrolment-routes.ts';
 import { answerProblems } from './error-answers.ts';
 import { fleetRoutes, HEARTBEAT_SOCKET } from './fleet-routes.ts';
 import { HeartbeatConnections } from './heartbeat-connections.ts';
@@ -240,6 +241,7 @@ async function buildServer(plane: Plane, boxes: HeartbeatConnections): Promise<S
   await server.register(fastifyWebsocket, { options: HEARTBEAT_SOCKET });
   catalogueRoutes(server, plane);
   registryRoutes(server, plane);
+  enrolmentRoutes(server, plane);
   applianceRoutes(server, plane);
   plannerRoutes(server, plane);
   fleetRoutes(server, plane, boxes);

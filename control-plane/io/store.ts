@@ -13,6 +13,7 @@ import { contentKeyOfListing } from '../catalogue.ts';
 import type { ApplianceStanding, Site } from '../contract.ts';
 import type { Alarm } from '../dashboard/fleet-view.ts';
 import type { BoxRecord, SiteRecord, StandingChange } from '../fleet.ts';
+import type { HealthState } from '../health-machine.ts';
 import type { Db } from './database.ts';
 
 const ALARMS_KEPT = 1000;
@@ -185,7 +186,7 @@ export class Store {
   enrol(
     record: BoxRecord,
     token: { readonly jti: string; readonly expiresMs: number },
-    first: Pick<StandingChange, 'to' | 'reasons' | 'sinceMs'>,
+    first: Pick<HealthState, 'standing' | 'reasons' | 'sinceMs'>,
   ): void {
     this.#db.transaction(() => {
       this.#sql.appliancePut.run({
@@ -199,7 +200,7 @@ export class Store {
         storage_bytes: record.storageBytes,
         serving_bps: record.servingBps,
         enrolled_ms: record.enrolledAtMs,
-        standing: first.to,
+        standing: first.standing,
         reasons: JSON.stringify(first.reasons),
         since_ms: first.sinceMs,
       });

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ViewRecord } from '#appliance/contract.ts';
-import { exampleFileId, exampleListing, Rig } from './test-rig.ts';
+import { exampleFileId, exampleListing } from './test-examples.ts';
+import { Rig } from './test-rig.ts';
 
 const QUARTER = Math.floor(Date.now() / 1000 / 900) * 900;
 
