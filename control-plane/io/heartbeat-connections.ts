@@ -29,6 +29,7 @@ const FRAMES_BURST = 200;
 const FRAMES_PER_SECOND = 50; // one heartbeat and a few deltas
 const FULL_BURST = 3; // full holdings of one box
 const FULL_PER_SECOND = 0.1;
+const FULL_WAIT_MS = 10_000; // a list that was asked for is not asked for again meanwhile
 const RESYNCS_BURST = 32; // full holdings asked of the whole fleet at once
 const RESYNCS_PER_SECOND = 8;
 const ANSWER_BACKLOG_BYTES_MAX = 256 * 1024; // of a box that does not read
@@ -47,6 +48,8 @@ interface Connection {
   readonly replacedBootId: string | null;
   isReplaced: boolean;
   closeReason: string;
+  /** When the whole list of holdings was asked for; null once it came. */
+  fullAskedAtMs: number | null;
 }
 
 export class HeartbeatConnections {
@@ -76,6 +79,7 @@ export class HeartbeatConnections {
       replacedBootId: this.#replace(applianceId, nowMs),
       isReplaced: false,
       closeReason: '',
+      fullAskedAtMs: null,
     };
     this.#live.set(applianceId, connection);
     socket.on('message', (data, isBinary) => {
@@ -142,7 +146,8 @@ export class HeartbeatConnections {
       return this.#refuse(connection, CLOSE.unsupported, 'binary frames (BMP) are not taken yet');
     }
     // A large frame is parsed only where a full list of holdings may come.
-    if (data.length > DELTA_FRAME_BYTES_MAX && !connection.fulls.take(nowMs)) {
+    const isLarge = data.length > DELTA_FRAME_BYTES_MAX;
+    if (isLarge && !mayBringFull(connection, nowMs)) {
       return this.#refuse(connection, CLOSE.policy, 'large frames come too often');
     }
     const frame = parseFrame(data);
@@ -150,10 +155,13 @@ export class HeartbeatConnections {
     if (data.length > FRAME_BYTES_MAX[frame.value.type]) {
       return this.#refuse(connection, CLOSE.tooBig, `a ${frame.value.type} frame is too large`);
     }
-    this.#take(connection, frame.value, data.length, nowMs);
+    if (frame.value.type === 'holdings-full' && !isLarge && !mayBringFull(connection, nowMs)) {
+      return this.#refuse(connection, CLOSE.policy, 'full holdings come too often');
+    }
+    this.#take(connection, frame.value, nowMs);
   }
 
-  #take(connection: Connection, frame: ApplianceFrame, bytes: number, nowMs: number): void {
+  #take(connection: Connection, frame: ApplianceFrame, nowMs: number): void {
     const { fleet, log, publisher } = this.#plane();
     const { applianceId } = connection;
     const holdings = fleet.box(applianceId)?.holdings;
@@ -168,10 +176,7 @@ export class HeartbeatConnections {
         } else publisher.changed('soon');
         return;
       case 'holdings-full':
-        if (bytes <= DELTA_FRAME_BYTES_MAX && !connection.fulls.take(nowMs)) {
-          this.#refuse(connection, CLOSE.policy, 'full holdings come too often');
-          return;
-        }
+        connection.fullAskedAtMs = null;
         holdings.takeFull(frame);
         publisher.changed('soon');
     }
@@ -193,9 +198,18 @@ export class HeartbeatConnections {
     traffic.fromBox(applianceId, heartbeat, wallMs);
     standingChanged(fleet.heartbeat(applianceId, heartbeat, nowMs, wallMs));
     const verdict = box.holdings.compare(heartbeat.holdings);
-    const resyncHoldings = verdict === 'resync' && this.#resyncs.take(nowMs);
+    if (verdict === 'current') connection.fullAskedAtMs = null; // deltas led there as well
+    const resyncHoldings = verdict === 'resync' && this.#mayAskFull(connection, nowMs);
     if (resyncHoldings) log.info({ applianceId }, 'asks for the whole list of holdings');
     void this.#answer(connection, heartbeat.sequence, resyncHoldings);
+  }
+
+  #mayAskFull(connection: Connection, nowMs: number): boolean {
+    const askedMs = connection.fullAskedAtMs;
+    if (askedMs !== null && nowMs - askedMs < FULL_WAIT_MS) return false;
+    if (!connection.fulls.take(nowMs) || !this.#resyncs.take(nowMs)) return false;
+    connection.fullAskedAtMs = nowMs;
+    return true;
   }
 
   async #answer(connection: Connection, sequence: number, resyncHoldings: boolean): Promise<void> {
@@ -229,6 +243,11 @@ export class HeartbeatConnections {
     connection.closeReason = reason;
     socket.close(code, Buffer.from(reason).subarray(0, REASON_BYTES_MAX).toString('utf8'));
   }
+}
+
+/** A list that was asked for is always welcome; one that was not, within the box's budget. */
+function mayBringFull(connection: Connection, nowMs: number): boolean {
+  return connection.fullAskedAtMs !== null || connection.fulls.take(nowMs);
 }
 
 const FRAME_BYTES_MAX: Readonly<Record<ApplianceFrame['type'], number>> = {
