@@ -6,9 +6,10 @@
  * Invariants: (1) the namespace is deleted when the bench ends, by whatever way but SIGKILL
  *             (2) without root there is none; `whyNoNamespace` says so in the user's words
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 
 const MTU = 1500;
+const SIGNAL_GRACE_MS = 3000;
 
 export interface Namespace extends Disposable {
   readonly name: string | null; // null: the machine's own loopback
@@ -44,7 +45,8 @@ export function openNamespace(): Namespace {
     for (const signal of SIGNALS) process.off(signal, onSignal);
     spawnSync('ip', ['netns', 'del', name]);
   };
-  const onSignal = (): void => process.exit(130); // runs the exit handlers
+  // What runs inside is asked to stop first; then the exit handlers run.
+  const onSignal = (): void => void setTimeout(() => process.exit(130), SIGNAL_GRACE_MS);
   process.on('exit', close);
   for (const signal of SIGNALS) process.on(signal, onSignal);
   try {
@@ -63,6 +65,35 @@ export function openNamespace(): Namespace {
 /** For a smoke run without root: the machine's own loopback. Its figures mean nothing. */
 export function machineLoopback(): Namespace {
   return { name: null, inside: (argv) => argv, [Symbol.dispose]: () => {} };
+}
+
+/** Set in a bench process that already runs inside: its value is the namespace's name. */
+const INSIDE = 'NIGHTFILL_BENCH_NAMESPACE';
+
+export function isInNamespace(): boolean {
+  return process.env[INSIDE] !== undefined;
+}
+
+/**
+ * Runs this very bench command again inside a namespace and answers its exit status, so that everything it starts, and its own
+ * calls, share one loopback. Its output is this process's output.
+ */
+export async function runAgainInside(): Promise<number> {
+  using namespace = openNamespace();
+  const argv = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const [program, ...rest] = namespace.inside(argv);
+  const child = spawn(program, rest, {
+    stdio: 'inherit',
+    env: { ...process.env, [INSIDE]: namespace.name ?? '' },
+  });
+  const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
+  for (const signal of SIGNALS) process.prependListener(signal, pass);
+  const code = await new Promise<number>((resolve) => {
+    child.on('exit', (status) => resolve(status ?? 1));
+    child.on('error', () => resolve(1));
+  });
+  for (const signal of SIGNALS) process.off(signal, pass);
+  return code;
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
