@@ -47,8 +47,8 @@ interface Tally {
 
 export async function runCheck(subject: CheckSubject): Promise<CheckReport> {
   const { fleet, layout, say } = subject;
-  const filesLeftOut = await countLeftOut(subject);
-  say(`${filesLeftOut} files are on no box: they will be pulled through`);
+  const leftOut = await filesOnNoBox(subject);
+  say(`${leftOut.size} files are on no box: they will be pulled through`);
   const fillSourceBytes = await sumOverBoxes(subject, 'fillBytes');
   const originBefore = await fleet.originStatus();
 
@@ -70,7 +70,7 @@ export async function runCheck(subject: CheckSubject): Promise<CheckReport> {
           clientAddress: viewerAddress,
           session: 'check',
         });
-        if (shouldKillOn(file, answer, tally)) {
+        if (!leftOut.has(file.fileId) && shouldKillOn(file, answer, tally)) {
           const { pathwayId } = answer.files[0].urls[0];
           missBytesOfKilled = await missBytesOf(subject, pathwayId);
           await downloadAndKill(subject, client, listing, file, answer, tally);
@@ -103,7 +103,7 @@ export async function runCheck(subject: CheckSubject): Promise<CheckReport> {
     originFillBytes: originAfter.fillBytes,
     fillSourceBytes,
     pullThroughBytes: missBytes.peer + missBytes.tier + missBytes.origin + missBytesOfKilled,
-    filesLeftOut,
+    filesLeftOut: leftOut.size,
     killedAppliance: applianceId,
     receivedWhenKilled: received,
     brokenResponses: ownSwitches.length,
@@ -225,11 +225,12 @@ async function watchExclusion(
   return null;
 }
 
-async function countLeftOut(subject: CheckSubject): Promise<number> {
-  const input = await subject.fleet.plannerInput(subject.planDate);
-  const held = new Set(input.holdings.flatMap((entry) => entry.ordinals));
-  return input.titles.flatMap((title) => title.ordinals).filter((ordinal) => !held.has(ordinal))
-    .length;
+async function filesOnNoBox(subject: CheckSubject): Promise<ReadonlySet<string>> {
+  const { titles, holdings } = await subject.fleet.plannerInput(subject.planDate);
+  const held = new Set(holdings.flatMap((entry) => entry.ordinals));
+  const isLeftOut = ({ listing, ordinals }: (typeof titles)[number]): readonly string[] =>
+    listing.files.filter((_, at) => !held.has(ordinals[at])).map((file) => file.fileId);
+  return new Set(titles.flatMap(isLeftOut));
 }
 
 async function sumOverBoxes(
