@@ -6,7 +6,13 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { systemClock } from '#base/clock.ts';
 import { readConfigFile } from '#base/config.ts';
 import { createLogger } from '#base/log.ts';
-import { OriginConfigSchema, originRelations } from './config.ts';
+import {
+  OriginConfigSchema,
+  originRelations,
+  PlaybackConfigSchema,
+  playbackRelations,
+  type PlaybackConfig,
+} from './config.ts';
 import { TITLE_ID, TITLE_ID_PATTERN } from './contract.ts';
 import { runDaemon } from './io/daemon.ts';
 import type { PublishOptions } from './io/publish-command.ts';
@@ -20,6 +26,8 @@ export function addCommands(program: Command): void {
       '--opaque <spec>',
       'seeded bytes instead: a JSON file, or files=4x48MiB;seed=7;titles=1',
     )
+    .option('--sample', 'the committed sample title: needs no ffmpeg')
+    .option('--make-sample <dir>', 'only makes the sample’s files again, into a directory')
     .option('--title <name>', 'name of the title; otherwise the name of the file')
     .option('--title-id <id>', 'id of the title; otherwise made from its name', titleIdArgument)
     .option('--control-plane <url>', 'the control plane’s address')
@@ -47,6 +55,41 @@ export function addCommands(program: Command): void {
       }
       await runOrigin(config);
     });
+
+  program
+    .command('playback')
+    .description('the reference playback service: HLS and DASH manifests from steering’s URLs')
+    .requiredOption('--config <file>', 'JSON; upstream/config.ts describes each field')
+    .option('--check-config', 'checks the configuration and ends')
+    .action(async (options: { config: string; checkConfig?: true }) => {
+      const config = readConfigFile(PlaybackConfigSchema, options.config, playbackRelations);
+      if (options.checkConfig === true) {
+        console.log(`${options.config} is valid`);
+        return;
+      }
+      await runPlayback(config);
+    });
+}
+
+async function runPlayback(config: PlaybackConfig) {
+  const { createPlaybackServer } = await import('./io/playback-server.ts');
+  const { PlaybackSources } = await import('./io/playback-sources.ts');
+  const { openStateDir } = await import('#base/io/state-dir.ts');
+  const log = createLogger('playback', config.logLevel);
+  await runDaemon(log, async () => {
+    openStateDir(config.stateDir, '1');
+    const sources = new PlaybackSources(config, systemClock);
+    const server = createPlaybackServer({ config, sources, log });
+    await server.listen({ host: config.listen.address, port: config.listen.port });
+    return {
+      ready: { address: config.listen.address, port: config.listen.port },
+      stop: async () => {
+        server.server.closeAllConnections();
+        await server.close();
+        await sources.close();
+      },
+    };
+  });
 }
 
 async function runOrigin(config: ReturnType<typeof readConfigFile<typeof OriginConfigSchema>>) {

@@ -17,4 +17,6 @@ export {
   type PublishReport,
   type PublishTarget,
 } from './io/publishing.ts';
+export { publishFile, type PublishFileOptions } from './io/publish-file.ts';
+export { publishSample } from './io/sample.ts';
 export { startOrigin, type KeySource, type RunningOrigin } from './io/origin-server.ts';

@@ -7,14 +7,23 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Type } from 'typebox';
 import { readConfigFile } from '#base/config.ts';
-import { codeOf, messageOf, type Failure, type Outcome } from '#base/outcome.ts';
+import { codeOf, messageOf, success, type Failure, type Outcome } from '#base/outcome.ts';
 import { formatBytes } from '#base/units.ts';
 import { parseOpaqueSpec, titleIdProblem, type OpaqueSpec } from '../opaque.ts';
 import { ProgressLine } from './progress-line.ts';
-import { publishOpaque, type PublishReport, type PublishTarget } from './publishing.ts';
+import { publishFile } from './publish-file.ts';
+import { makeSample, publishSample } from './sample.ts';
+import {
+  publishOpaque,
+  type PublishProgress,
+  type PublishReport,
+  type PublishTarget,
+} from './publishing.ts';
 
 export interface PublishOptions {
   readonly opaque?: string;
+  readonly sample?: true;
+  readonly makeSample?: string;
   readonly title?: string;
   readonly titleId?: string;
   readonly controlPlane?: string;
@@ -67,27 +76,38 @@ async function publishAsked(
   options: PublishOptions,
   signal: AbortSignal,
 ): Promise<Outcome<unknown, Failure>> {
-  if ((file === undefined) === (options.opaque === undefined)) {
-    throw new PublishProblem('give either a video FILE or --opaque SPEC');
+  const { opaque, sample, makeSample: sampleDirectory } = options;
+  const asked = [file, opaque, sample, sampleDirectory].filter((choice) => choice !== undefined);
+  if (asked.length !== 1) {
+    throw new PublishProblem(
+      'give one of: a video FILE, --opaque SPEC, --sample, --make-sample DIR',
+    );
   }
   const progress = new ProgressLine(process.stdout);
-  const common = { titleId: options.titleId, name: options.title, signal };
-  if (options.opaque === undefined) throw new PublishProblem('no encoder');
-  const spec = readSpec(options.opaque);
-  const idProblem = titleIdProblem(options.titleId ?? 'opaque', spec.titles);
-  if (idProblem !== null) throw new PublishProblem(idProblem);
-  const outcome = await publishOpaque(
-    spec,
-    { ...common, onProgress: (step) => progress.show(step) },
-    placeOf(options),
-  );
+  const onProgress = (step: PublishProgress): void => progress.show(step);
+  const common = { titleId: options.titleId, name: options.title, signal, onProgress };
+  if (sampleDirectory !== undefined) {
+    const made = await makeSample(sampleDirectory, onProgress, signal);
+    progress.end();
+    if (made.ok) console.log(`${made.value.files.length} files made in ${sampleDirectory}`);
+    return made;
+  }
+  const place = placeOf(options);
+  let outcome: Outcome<readonly PublishReport[]>;
+  if (file !== undefined) outcome = asList(await publishFile(file, common, place));
+  else if (sample !== undefined) outcome = asList(await publishSample(common, place));
+  else outcome = await publishOpaque(readSpec(opaque ?? '', options.titleId), common, place);
   progress.end();
   if (outcome.ok) sayReports(outcome.value);
   return outcome;
 }
 
+function asList(outcome: Outcome<PublishReport>): Outcome<readonly PublishReport[]> {
+  return outcome.ok ? success([outcome.value]) : outcome;
+}
+
 /** SPEC is inline text, or the name of a JSON file. */
-function readSpec(text: string): OpaqueSpec {
+function readSpec(text: string, titleId: string | undefined): OpaqueSpec {
   const isInline = text.includes('=') || text.trimStart().startsWith('{');
   let content = text;
   if (!isInline) {
@@ -100,7 +120,11 @@ function readSpec(text: string): OpaqueSpec {
     }
   }
   const parsed = parseOpaqueSpec(content);
-  if (parsed.ok) return parsed.value;
+  if (parsed.ok) {
+    const idProblem = titleId === undefined ? null : titleIdProblem(titleId, parsed.value.titles);
+    if (idProblem !== null) throw new PublishProblem(idProblem);
+    return parsed.value;
+  }
   const problems = parsed.failure.map((problem) => `\n  - ${problem}`).join('');
   throw new PublishProblem(`--opaque ${isInline ? 'SPEC' : text} is not valid:${problems}`);
 }
