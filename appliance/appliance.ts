@@ -1,4 +1,23 @@
 /**
- * The door to the appliance: composing one, and the pure decisions that simulators run.
+ * The door to the appliance: starting one, and the pure decisions that simulators run.
  */
 export { ApplianceConfigSchema, configProblems, type ApplianceConfig } from './config.ts';
+export {
+  startAppliance,
+  STATE_FORMAT,
+  type ApplianceDeps,
+  type RunningAppliance,
+} from './io/running-appliance.ts';
+export { decideAdmission, type Admission, type AdmissionFacts } from './store/admission.ts';
+export { EvictionOrder } from './store/eviction.ts';
+export { HALF_LIFE_MS, viewsPerDay, warmed, type Heat } from './store/heat.ts';
+export { choosePlacement, type VolumeRoom } from './store/placement.ts';
+export { stepFill, NEW_FILL, type FillEvent, type FillState } from './fill/fill-machine.ts';
+export { isUsable, noteCall, HEALTHY, type SourceHealth } from './fill/source-health.ts';
+export {
+  startTime,
+  takeSignedTime,
+  timeAt,
+  timeProblems,
+  type TrustedTime,
+} from './report/trusted-time.ts';

@@ -259,7 +259,9 @@ export class PortableSender implements Sender {
     closeAfter: boolean,
   ): void {
     if (how !== 'complete') {
-      connection.socket.resetAndDestroy();
+      // After a failed source what was written still arrives: the client continues from there elsewhere.
+      if (how === 'failed') connection.socket.destroySoon();
+      else connection.socket.resetAndDestroy();
       answer.ended(how);
       return;
     }

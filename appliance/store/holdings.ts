@@ -13,8 +13,8 @@ const CHANGES_KEPT_MAX = 20_000;
 export interface HoldingsChange {
   readonly fromVersion: number;
   readonly toVersion: number;
-  readonly added: readonly FileId[];
-  readonly removed: readonly FileId[];
+  readonly added: FileId[];
+  readonly removed: FileId[];
 }
 
 export class Holdings {

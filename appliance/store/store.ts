@@ -492,6 +492,12 @@ export class Store {
     }
   }
 
+  /** What was written of this file so far is durable, or was withdrawn. */
+  async settle(entry: StoredEntry): Promise<void> {
+    const state = this.#volumes[entry.volumeAt];
+    if (state.isUp) await state.group.flush();
+  }
+
   /** Everything written so far is durable. */
   async flush(): Promise<void> {
     for (const state of this.#volumes) if (state.isUp) await state.group.flush();

@@ -1,0 +1,123 @@
+/**
+ * Prometheus metrics of one box, read from what it counts anyway: nothing is added to the serving path.
+ */
+import { Counter, Gauge, Registry } from 'prom-client';
+import type { Heartbeat } from '#appliance/contract.ts';
+import type { SenderStats } from '../serve/sender.ts';
+import type { StoreFigures } from '../store/store.ts';
+
+export interface MetricsSource {
+  readonly heartbeat: Heartbeat | null;
+  readonly sender: SenderStats;
+  readonly store: StoreFigures;
+  readonly missFlights: number;
+  readonly isConnected: boolean;
+  readonly hotChunks: { readonly hits: number; readonly misses: number };
+}
+
+export function createMetrics(read: () => MetricsSource): Registry {
+  const registry = new Registry();
+  const gauge = (name: string, help: string, value: (source: MetricsSource) => number): void => {
+    const made: Gauge = new Gauge({
+      name: `nightfill_appliance_${name}`,
+      help,
+      registers: [registry],
+      collect: (): void => made.set(value(read())),
+    });
+  };
+  const counter = (
+    name: string,
+    help: string,
+    label: string | null,
+    value: (source: MetricsSource) => Readonly<Record<string, number>>,
+  ): void => {
+    const made: Counter = new Counter({
+      name: `nightfill_appliance_${name}_total`,
+      help,
+      labelNames: label === null ? [] : [label],
+      registers: [registry],
+      collect: (): void => {
+        made.reset();
+        for (const [key, count] of Object.entries(value(read()))) {
+          if (label === null) made.inc(count);
+          else made.inc({ [label]: key }, count);
+        }
+      },
+    });
+  };
+  const counters = (source: MetricsSource): Heartbeat['counters'] | undefined =>
+    source.heartbeat?.counters;
+
+  counter(
+    'viewer_bytes',
+    'Body bytes sent to viewers, by reason',
+    'reason',
+    (source) => counters(source)?.viewerBytesByReason ?? {},
+  );
+  counter('viewer_requests', 'Content answers to viewers', null, (source) => ({
+    all: counters(source)?.viewerRequests ?? 0,
+  }));
+  counter('peer_bytes_served', 'Body bytes sent to other boxes', null, (source) => ({
+    all: counters(source)?.peerBytesServed ?? 0,
+  }));
+  counter(
+    'fill_bytes',
+    'Bytes fetched by the manifest, by kind of source',
+    'source',
+    (source) => counters(source)?.fillBytes ?? {},
+  );
+  counter(
+    'miss_bytes',
+    'Bytes fetched on demand, by kind of source',
+    'source',
+    (source) => counters(source)?.missBytes ?? {},
+  );
+  counter(
+    'refused',
+    'Requests refused, by reason',
+    'reason',
+    (source) => counters(source)?.refused ?? {},
+  );
+  counter('chunks_corrupt', 'Chunks dropped because their hash did not match', null, (source) => ({
+    all: counters(source)?.chunksCorrupt ?? 0,
+  }));
+  counter('files_evicted', 'Reactive files that left for room', null, (source) => ({
+    all: source.store.filesEvicted,
+  }));
+  counter('files_lost', 'Files in the catalogue that the disk did not have', null, (source) => ({
+    all: source.store.filesLost,
+  }));
+  counter('connections_cut', 'Connections cut by a limit', 'limit', (source) => source.sender.cut);
+  counter('hot_chunks', 'Chunks looked for in memory', 'result', (source) => ({
+    hit: source.hotChunks.hits,
+    miss: source.hotChunks.misses,
+  }));
+  gauge('connections', 'Open content connections', (source) => source.sender.connections);
+  gauge('egress_bps', 'Bits per second sent', (source) => source.heartbeat?.load.egressBps ?? 0);
+  gauge('files', 'Files in the catalogue, whole and partial', (source) => source.store.files);
+  gauge('holdings_files', 'Whole files', (source) => source.heartbeat?.holdings.files ?? 0);
+  gauge('used_bytes', 'Bytes of content', (source) => source.store.usedBytes);
+  gauge(
+    'capacity_bytes',
+    'Bytes that content may take on volumes that are up',
+    (source) => source.store.capacityBytes,
+  );
+  gauge(
+    'fill_files_wanted',
+    'Files that the manifest wants',
+    (source) => source.heartbeat?.fill.filesWanted ?? 0,
+  );
+  gauge(
+    'fill_files_held',
+    'Files of the manifest that are whole',
+    (source) => source.heartbeat?.fill.filesHeld ?? 0,
+  );
+  gauge('miss_flights', 'Chunks being fetched on demand', (source) => source.missFlights);
+  gauge('control_plane_connected', '1 while the heartbeat connection is open', (source) =>
+    source.isConnected ? 1 : 0,
+  );
+  gauge('health', '0 healthy, 1 degraded, 2 down', (source) =>
+    ['healthy', 'degraded', 'down'].indexOf(source.heartbeat?.health.status ?? 'down'),
+  );
+  return registry;
+}

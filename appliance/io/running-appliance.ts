@@ -1,0 +1,575 @@
+/**
+ * One running box: every part made, wired and started; and stopped again.
+ *
+ * Serving comes first: the content listener is up as soon as the store is, whoever else is away.
+ */
+import { randomUUID } from 'node:crypto';
+import path from 'node:path';
+import { Type } from 'typebox';
+import type { ApplianceStatus, Heartbeat } from '#appliance/contract.ts';
+import { checker } from '#base/config.ts';
+import type { Clock, Timer } from '#base/clock.ts';
+import { openStateDir } from '#base/io/state-dir.ts';
+import { openCompact } from '#base/jws.ts';
+import type { Logger } from '#base/log.ts';
+import { failed, success, type Failure, type Outcome } from '#base/outcome.ts';
+import type { Random } from '#base/random.ts';
+import {
+  checkSignedTime,
+  FillSourceSchema,
+  JWS_TYPE,
+  type HeartbeatAnswer,
+} from '#control-plane/contract.ts';
+import { createKeyRing, readManifest, type KeyRingHolder } from '#control-plane/control-plane.ts';
+import { TITLE_ID } from '#upstream/contract.ts';
+import type { ApplianceConfig } from '../config.ts';
+import { BelongingRegister } from '../fill/belonging.ts';
+import { ChunkFetcher } from '../fill/chunk-fetcher.ts';
+import { Filler } from '../fill/filler.ts';
+import { ManifestSet, NO_MANIFEST } from '../fill/manifest-set.ts';
+import { MissPath } from '../fill/miss-path.ts';
+import { SourceBook } from '../fill/source-book.ts';
+import { makeHeartbeat } from '../report/heartbeat.ts';
+import { isWindowOpen, NOTHING_TOLD, takeAnswer } from '../report/plane-state.ts';
+import { RateMeter } from '../report/rate-meter.ts';
+import { startTime, takeSignedTime, timeAt, timeProblems } from '../report/trusted-time.ts';
+import { ViewReporter } from '../report/view-reporter.ts';
+import { Answers } from '../serve/answers.ts';
+import { ContentHandler } from '../serve/content-handler.ts';
+import { Counters } from '../serve/counters.ts';
+import { GrantVerdicts, PeerBudget } from '../serve/grant-verdicts.ts';
+import type { ListenAddress, Sender } from '../serve/sender.ts';
+import { ViewLedger } from '../serve/view-ledger.ts';
+import { ViewerVerdicts } from '../serve/viewer-verdicts.ts';
+import { Store } from '../store/store.ts';
+import type { Volume } from '../store/volume.ts';
+import { AdminListener } from './admin-listener.ts';
+import { ControlPlaneClient } from './control-plane-client.ts';
+import { openVolume } from './disk-volume.ts';
+import { HeartbeatConnection } from './heartbeat-connection.ts';
+import { HotChunks } from './hot-chunks.ts';
+import { KEYS_FILE, openIdentity, type Identity } from './identity.ts';
+import { KeptDocuments } from './kept-documents.ts';
+import { createMetrics } from './metrics.ts';
+import { HttpSourceClient, SOURCE_CLIENT_DEFAULTS } from './source-client.ts';
+import { ViewSpool } from './view-spool.ts';
+import { chooseSender } from './zero-copy-choice.ts';
+
+export const STATE_FORMAT = '1';
+const STOP_GRACE_MS = 1500;
+const KEEP_TIME_MS = 60_000;
+const SAVE_HEAT_MS = 30_000;
+const GRANT_RENEW_MS = 24 * 3600 * 1000;
+const GRANT_RETRY_MS = 5000;
+const PEER_ANSWERS_MAX = 256;
+const LISTING_NAME_MAX = 64;
+
+const checkKeptTime = checker(Type.Object({ nowMs: Type.Integer({ minimum: 0 }) }));
+const checkKeptSources = checker(Type.Array(FillSourceSchema, { maxItems: 256 }));
+const checkKeptGrant = checker(Type.Object({ grant: Type.String() }));
+
+export interface ApplianceDeps {
+  readonly config: ApplianceConfig;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly signal: AbortSignal; // ends a start that waits for its control plane
+}
+
+export interface RunningAppliance {
+  readonly content: ListenAddress;
+  readonly admin: ListenAddress;
+  readonly identity: Identity;
+  readonly store: Store;
+  status(): ApplianceStatus;
+  drain(): void;
+  undrain(): void;
+  /** Graceful: what runs may finish for a moment, everything written is durable. */
+  stop(): Promise<void>;
+}
+
+/** Starts a box. Throws an error for the operator where the configuration, the disk or the enrolment forbids it. */
+export async function startAppliance(deps: ApplianceDeps): Promise<RunningAppliance> {
+  openStateDir(deps.config.stateDir, STATE_FORMAT);
+  const { identity, key } = await openIdentity({
+    applianceId: deps.config.applianceId,
+    stateDir: deps.config.stateDir,
+    tokenFile: deps.config.enrolmentTokenFile,
+    baseUrl: deps.config.publicBaseUrl,
+    applianceClass: deps.config.applianceClass,
+    storageBytes: Math.floor(
+      deps.config.volumes.reduce((sum, volume) => sum + volume.capacityBytes, 0) *
+        (1 - deps.config.reactiveShare),
+    ),
+    servingBps: deps.config.servingBps,
+    clock: deps.clock,
+    log: deps.log,
+    signal: deps.signal,
+  });
+  const kept = new KeptDocuments(deps.config.stateDir, deps.log);
+  const box = new Box(deps, identity, kept);
+  const client = new ControlPlaneClient({
+    url: identity.controlPlaneUrl,
+    applianceId: identity.applianceId,
+    key,
+    nowMs: () => box.nowMs(),
+    monotonicMs: () => deps.clock.monotonicMs(),
+  });
+  await box.start(client);
+  return box;
+}
+
+class Box implements RunningAppliance {
+  readonly identity: Identity;
+  readonly #deps: ApplianceDeps;
+  readonly #kept: KeptDocuments;
+  readonly #bootId = randomUUID();
+  readonly #counters = new Counters();
+  readonly #views = new ViewLedger();
+  readonly #hotChunks: HotChunks;
+  readonly #keys: KeyRingHolder;
+  readonly #timers: Timer[] = [];
+  readonly #egress = new RateMeter();
+  readonly #requests = new RateMeter();
+  readonly #fillRate = new RateMeter();
+  readonly #volumeProblems: string[] = [];
+  #time;
+  #told = NOTHING_TOLD;
+  #manifest = NO_MANIFEST;
+  #manifestProblem: string | null = null;
+  #pullingManifest: Promise<void> | null = null;
+  #grant: string | null = null;
+  #drainingSinceMs: number | null = null;
+  #isStarting = true;
+  #isStopping = false;
+  // Made by `start`, in the order in which they need each other.
+  #client!: ControlPlaneClient;
+  #store!: Store;
+  #book!: SourceBook;
+  #sources!: HttpSourceClient;
+  #missPath!: MissPath;
+  #filler!: Filler;
+  #belonging!: BelongingRegister;
+  #spool!: ViewSpool;
+  #reporter!: ViewReporter;
+  #sender!: Sender;
+  #heartbeats!: HeartbeatConnection;
+  #adminListener!: AdminListener;
+  #content: ListenAddress = { address: '', port: 0 };
+  #admin: ListenAddress = { address: '', port: 0 };
+
+  constructor(deps: ApplianceDeps, identity: Identity, kept: KeptDocuments) {
+    this.#deps = deps;
+    this.identity = identity;
+    this.#kept = kept;
+    this.#hotChunks = new HotChunks(deps.config.hotCacheBytes);
+    const keptTime = checkKeptTime(kept.readJson('trusted-time.json'));
+    this.#time = startTime(
+      keptTime.ok ? keptTime.value.nowMs : null,
+      deps.clock.wallMs(),
+      deps.clock.monotonicMs(),
+    );
+    this.#keys = createKeyRing({
+      controlPlaneUrl: identity.controlPlaneUrl,
+      rootFingerprint: identity.rootFingerprint,
+      lastGoodPath: path.join(deps.config.stateDir, KEYS_FILE),
+      clock: deps.clock,
+      log: deps.log,
+    });
+  }
+
+  get content(): ListenAddress {
+    return this.#content;
+  }
+
+  get admin(): ListenAddress {
+    return this.#admin;
+  }
+
+  get store(): Store {
+    return this.#store;
+  }
+
+  /** Trusted Unix time in milliseconds. */
+  nowMs(): number {
+    return timeAt(this.#time, this.#deps.clock.monotonicMs());
+  }
+
+  async start(client: ControlPlaneClient): Promise<void> {
+    this.#client = client;
+    this.#openStore();
+    this.#makeFill();
+    await this.#keys.loaded;
+    this.#keys.start();
+    await this.#loadKeptManifest();
+    await this.#listen();
+    this.#makeReports();
+    this.#filler.start();
+    this.#heartbeats.start();
+    this.#reporter.start();
+    this.#isStarting = false;
+    const { clock } = this.#deps;
+    this.#timers.push(
+      clock.every(KEEP_TIME_MS, () => this.#keepTime()),
+      clock.every(SAVE_HEAT_MS, () => this.#store.saveHeat()),
+      clock.every(GRANT_RETRY_MS, () => void this.#renewGrant()),
+    );
+    void this.#renewGrant();
+  }
+
+  status(): ApplianceStatus {
+    return {
+      applianceId: this.identity.applianceId,
+      heartbeat: this.#heartbeats.lastHeartbeat,
+      connectedToControlPlane: this.#heartbeats.isConnected,
+      atMs: Math.floor(this.nowMs()),
+    };
+  }
+
+  drain(): void {
+    this.#drainingSinceMs ??= this.#deps.clock.monotonicMs();
+    this.#deps.log.info({ event: 'draining' }, 'draining: new viewers are sent elsewhere');
+  }
+
+  undrain(): void {
+    this.#drainingSinceMs = null;
+    this.#deps.log.info({ event: 'undrained' }, 'taking new viewers again');
+  }
+
+  async stop(): Promise<void> {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    for (const timer of this.#timers) timer.cancel();
+    this.#heartbeats.stop();
+    this.#keys.stop();
+    await Promise.all([
+      this.#sender.close(STOP_GRACE_MS),
+      this.#filler.stop(),
+      this.#adminListener.close(),
+    ]);
+    await withDeadline(this.#deps.clock, this.#reporter.stop(), 500);
+    await this.#sources.close();
+    await this.#client.close();
+    this.#keepTime();
+    await this.#store.close();
+    this.#spool.close();
+  }
+
+  // ---------------------------------------------------------------- making the parts
+
+  #openStore(): void {
+    const { config, clock, log } = this.#deps;
+    const volumes: Volume[] = [];
+    for (const spec of config.volumes) {
+      const outcome = openVolume(spec);
+      if (outcome.ok) {
+        volumes.push(outcome.value);
+        continue;
+      }
+      // One disk that is gone does not keep the box from serving the others.
+      log.error({ event: 'volume-unusable', path: spec.path }, outcome.failure.detail);
+      this.#volumeProblems.push(outcome.failure.detail);
+    }
+    if (volumes.length === 0) throw new Error(this.#volumeProblems.join('\n'));
+    this.#store = new Store({ volumes, clock, nowMs: () => this.nowMs(), log });
+  }
+
+  #makeFill(): void {
+    const { config, clock, log } = this.#deps;
+    const store = this.#store;
+    const remembered = checkKeptSources(this.#kept.readJson('sources.json'));
+    this.#book = new SourceBook({
+      clock,
+      ask: (request) => this.#client.sources(request),
+      remembered: remembered.ok ? remembered.value : [],
+      remember: (sources) => this.#kept.write('sources.json', JSON.stringify(sources)),
+    });
+    this.#sources = new HttpSourceClient({ ...SOURCE_CLIENT_DEFAULTS, grant: () => this.#grant });
+    const fetcher = new ChunkFetcher({
+      clock,
+      log,
+      book: this.#book,
+      client: this.#sources,
+      ledger: this.#counters,
+    });
+    this.#missPath = new MissPath({
+      clock,
+      log,
+      store,
+      fetcher,
+      flightsMax: config.miss.flightsMax,
+    });
+    this.#filler = new Filler({ clock, log, store, fetcher, book: this.#book, ...config.fill });
+    this.#belonging = new BelongingRegister({
+      log,
+      store,
+      manifest: () => this.#manifest,
+      keys: () => this.#keys.current(),
+      listingTexts: (titleId) => this.#listingTexts(titleId),
+      kept: (titleId) => this.#keptListing(titleId),
+      keep: (titleId, text) => this.#kept.write(`listings/${titleId}`, text),
+    });
+    const grant = checkKeptGrant(this.#kept.readJson('grant.json'));
+    if (grant.ok) this.#grant = grant.value.grant;
+  }
+
+  async #listen(): Promise<void> {
+    const { config, clock } = this.#deps;
+    const nowSeconds = (): number => Math.floor(this.nowMs() / 1000);
+    const handler = new ContentHandler({
+      clock,
+      nowSeconds,
+      answers: new Answers(config.applianceId),
+      store: this.#store,
+      verdicts: new ViewerVerdicts(clock, () => this.#keys.current(), nowSeconds),
+      grants: new GrantVerdicts(() => this.#keys.current(), nowSeconds),
+      peerBudget: new PeerBudget(
+        clock,
+        config.servingBps * config.fill.peerShare,
+        PEER_ANSWERS_MAX,
+      ),
+      belonging: this.#belonging,
+      missPath: this.#missPath,
+      onMiss: config.miss.onMiss,
+      firstByteMsMax: config.miss.firstByteMsMax,
+      counters: this.#counters,
+      views: this.#views,
+      listingText: (titleId) => this.#keptListing(titleId),
+      drainingSinceMs: () => this.#drainingSinceMs,
+    });
+    this.#sender = orThrow(
+      chooseSender(config.sender, handler.handle, config.limits, this.#hotChunks),
+    );
+    this.#content = orThrow(await this.#sender.listen(config.listen));
+    const metrics = createMetrics(() => ({
+      heartbeat: this.#heartbeats.lastHeartbeat,
+      sender: this.#sender.stats(),
+      store: this.#store.figures(),
+      missFlights: this.#missPath.flights,
+      isConnected: this.#heartbeats.isConnected,
+      hotChunks: this.#hotChunks,
+    }));
+    this.#adminListener = new AdminListener({
+      status: () => this.status(),
+      metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
+      drain: () => this.#drainAnswer(() => this.drain()),
+      undrain: () => this.#drainAnswer(() => this.undrain()),
+    });
+    this.#admin = orThrow(await this.#adminListener.listen(config.admin));
+  }
+
+  #makeReports(): void {
+    const { config, clock, log, random } = this.#deps;
+    this.#spool = new ViewSpool(path.join(config.stateDir, 'views.sqlite'));
+    this.#reporter = new ViewReporter({
+      clock,
+      log,
+      ledger: this.#views,
+      spool: this.#spool,
+      nowSeconds: () => Math.floor(this.nowMs() / 1000),
+      post: (batch) => this.#client.postViews(batch),
+    });
+    this.#heartbeats = new HeartbeatConnection({
+      clock,
+      random,
+      log,
+      client: this.#client,
+      holdings: this.#store.holdings,
+      makeHeartbeat: (sequence) => this.#makeHeartbeat(sequence),
+      onAnswer: (answer) => void this.#answered(answer),
+    });
+  }
+
+  // ---------------------------------------------------------------- each second
+
+  #makeHeartbeat(sequence: number): Heartbeat {
+    const { config, clock } = this.#deps;
+    const now = clock.monotonicMs();
+    const counters = this.#counters;
+    this.#filler.setWindow(isWindowOpen(this.#told, this.nowMs()));
+    const sentBytes = counters.viewerBytes + counters.peerBytesServed;
+    const fillBytes = sum(counters.fillBytes);
+    const fill = this.#filler.figures();
+    return makeHeartbeat({
+      sequence,
+      nowMs: this.nowMs(),
+      bootId: this.#bootId,
+      isStarting: this.#isStarting,
+      isDraining: this.#drainingSinceMs !== null,
+      isStoreUsable: this.#store.isUsable,
+      problems: [
+        ...this.#volumeProblems,
+        ...this.#store.problems(),
+        ...timeProblems(this.#time, clock.wallMs(), now),
+        ...(this.#reporter.problem === null ? [] : [this.#reporter.problem]),
+      ],
+      servingBps: config.servingBps,
+      egressBps: Math.round(this.#egress.feed(sentBytes, now) * 8),
+      requestsPerSecond: this.#requests.feed(this.#sender.stats().requests, now),
+      fillBps: Math.round(this.#fillRate.feed(fillBytes, now) * 8),
+      sender: this.#sender.stats(),
+      store: this.#store.figures(),
+      fill: { ...fill, problem: this.#manifestProblem ?? fill.problem },
+      counters,
+      holdings: this.#store.holdings,
+      keysVersion: this.#keys.current()?.version ?? 0,
+      denialsVersion: 0,
+    });
+  }
+
+  async #answered(answer: HeartbeatAnswer): Promise<void> {
+    await this.#takeTime(answer.signedTime);
+    const have = { manifest: this.#manifest.version, keys: this.#keys.current()?.version ?? 0 };
+    const { state, pulls } = takeAnswer(this.#told, answer, have);
+    this.#told = state;
+    this.#filler.setWindow(isWindowOpen(state, this.nowMs()));
+    if (pulls.keys) await this.#keys.refresh();
+    if (pulls.sources) this.#book.forgetRankings();
+    if (pulls.manifest) await this.#pullManifest();
+  }
+
+  async #takeTime(text: string): Promise<void> {
+    const ring = this.#keys.current();
+    if (ring === null) return;
+    const opened = await openCompact(text, ring.byUse.manifest, JWS_TYPE.time);
+    const checked = opened.ok ? checkSignedTime(opened.value.payload) : null;
+    if (checked?.ok !== true) {
+      this.#deps.log.warn(
+        { event: 'time-refused' },
+        'a signed time that does not verify was ignored',
+      );
+      return;
+    }
+    this.#time = takeSignedTime(this.#time, checked.value.nowMs, this.#deps.clock.monotonicMs());
+  }
+
+  // ---------------------------------------------------------------- the manifest
+
+  #pullManifest(): Promise<void> {
+    this.#pullingManifest ??= this.#pull().finally(() => {
+      this.#pullingManifest = null;
+    });
+    return this.#pullingManifest;
+  }
+
+  async #pull(): Promise<void> {
+    const answer = await this.#client.manifest(this.#manifest.version);
+    if (!answer.ok) return this.#refuseManifest(answer.failure.detail);
+    if (typeof answer.value === 'string') return;
+    const opened = await this.#openManifest(answer.value);
+    if (!opened.ok) return this.#refuseManifest(opened.failure.detail);
+    this.#kept.write('manifest.bin', answer.value);
+    this.#manifestProblem = null;
+    await this.#useManifest(opened.value);
+    this.#deps.log.info(
+      { event: 'manifest-taken', version: opened.value.version, files: opened.value.files.size },
+      'manifest taken',
+    );
+  }
+
+  /** Everything is checked before anything acts on it: signature, owner, version, digest, and that it fits here. */
+  async #openManifest(bytes: Buffer): Promise<Outcome<ManifestSet>> {
+    const ring = this.#keys.current();
+    if (ring === null) return failed(manifestFailure('no keys yet to check it with'));
+    const { applianceId, clusterId } = this.identity;
+    const versionInUse = this.#manifest.version;
+    const opened = await readManifest(bytes, ring, { applianceId, clusterId, versionInUse });
+    if (!opened.ok) {
+      return failed(manifestFailure(`${opened.failure.refusal}: ${opened.failure.detail}`));
+    }
+    const manifest = ManifestSet.of(opened.value.header, opened.value.entries);
+    const roomBytes = this.#store.plannableBytes(this.#deps.config.reactiveShare);
+    if (manifest.bytes > roomBytes) {
+      return failed(
+        manifestFailure(
+          `manifest-too-large: version ${manifest.version} wants ${manifest.bytes} bytes, the volumes have ${roomBytes}`,
+        ),
+      );
+    }
+    return success(manifest);
+  }
+
+  async #useManifest(manifest: ManifestSet): Promise<void> {
+    this.#manifest = manifest;
+    await this.#store.setWanted(manifest.files, manifest.fillDensity);
+    this.#filler.setManifest(manifest);
+  }
+
+  #refuseManifest(detail: string): void {
+    if (this.#manifestProblem !== detail) {
+      this.#deps.log.error(
+        { event: 'manifest-refused', inUse: this.#manifest.version },
+        `the manifest is not taken, version ${this.#manifest.version} stays in use: ${detail}`,
+      );
+    }
+    this.#manifestProblem = detail;
+  }
+
+  async #loadKeptManifest(): Promise<void> {
+    const bytes = this.#kept.read('manifest.bin');
+    if (bytes === null || this.#keys.current() === null) return;
+    const opened = await this.#openManifest(bytes);
+    if (opened.ok) await this.#useManifest(opened.value);
+    else this.#deps.log.warn({ event: 'kept-manifest-unused' }, opened.failure.detail);
+  }
+
+  // ---------------------------------------------------------------- small things
+
+  /** A signed listing from the control plane, else from any source that this box knows. */
+  async *#listingTexts(titleId: string): AsyncIterable<Outcome<string>> {
+    yield await this.#client.listing(titleId);
+    for (const source of this.#book.known()) {
+      if (this.#book.isUsable(source)) yield await this.#sources.listing(source, titleId);
+    }
+  }
+
+  #keptListing(titleId: string): string | null {
+    if (!TITLE_ID.test(titleId) || titleId.length > LISTING_NAME_MAX) return null;
+    return this.#kept.read(`listings/${titleId}`)?.toString('latin1') ?? null;
+  }
+
+  #grantAtMs = -Infinity;
+
+  /** A day before it is stale is soon enough: a grant lives 7 days. */
+  async #renewGrant(): Promise<void> {
+    const now = this.#deps.clock.monotonicMs();
+    if (now - this.#grantAtMs < GRANT_RENEW_MS) return;
+    const outcome = await this.#client.grant();
+    if (!outcome.ok) return; // the old one is used; tried again in a moment
+    this.#grant = outcome.value;
+    this.#grantAtMs = now;
+    this.#kept.write('grant.json', JSON.stringify({ grant: outcome.value }));
+  }
+
+  #keepTime(): void {
+    this.#kept.write('trusted-time.json', JSON.stringify({ nowMs: Math.floor(this.nowMs()) }));
+  }
+
+  #drainAnswer(change: () => void): unknown {
+    change();
+    const { connections } = this.#sender.stats();
+    return { isDraining: this.#drainingSinceMs !== null, connections };
+  }
+}
+
+function manifestFailure(detail: string): Failure {
+  return { code: 'manifest-refused', source: 'upstream', retry: 'same-source', detail };
+}
+
+function orThrow<T>(outcome: Outcome<T>): T {
+  if (outcome.ok) return outcome.value;
+  throw new Error(outcome.failure.detail, { cause: outcome.failure.cause });
+}
+
+function sum(byKind: Readonly<Record<string, number>>): number {
+  return Object.values(byKind).reduce((total, part) => total + part, 0);
+}
+
+async function withDeadline(clock: Clock, work: Promise<void>, deadlineMs: number): Promise<void> {
+  let timer: Timer | null = null;
+  const late = new Promise<void>((resolve) => {
+    timer = clock.after(deadlineMs, resolve);
+  });
+  await Promise.race([work, late]);
+  (timer as Timer | null)?.cancel();
+}
