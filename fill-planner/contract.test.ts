@@ -74,6 +74,21 @@ test('bands say how many copies a file has and who may hold them', () => {
   }
 });
 
+test('a kept file needs less density than a filled one, and to have been there the night before', () => {
+  const previous = FILES.map((_, at) => (at % 2 === 0 ? 800 : 10));
+  const plan = planOf('a', {
+    members: [{ applianceId: 'a', weight: 1 }],
+    keep: { density: 600, previousDensity: 500 },
+  });
+  const on = new Set(
+    expandPlan(plan, { ...order, previous }, (at) => FILES[at]).map(({ ordinal }) => ordinal),
+  );
+  for (let at = 0; at < FILES.length; at++) {
+    const density = order.densities[at];
+    assert.equal(on.has(at), density >= 1000 || (density >= 600 && at % 2 === 0));
+  }
+});
+
 test('pins are held and drops are not, whatever the thresholds say', () => {
   const owned = [...held(planOf('a'))];
   const set = held(planOf('a', { drops: [owned[0], owned[500]], pins: [4999, 1, owned[500]] }));

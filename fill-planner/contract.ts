@@ -38,10 +38,23 @@ export const OrderSchema = Type.Object(
     epoch: Type.Integer({ minimum: 1 }),
     ordinals: Type.Array(ordinal),
     densities: Type.Array(Type.Number({ minimum: 0 })),
+    previous: Type.Optional(
+      Type.Array(Type.Number({ minimum: 0 }), {
+        description:
+          'density of the same file in the order of the night before; 0: it was not in it',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
 export type Order = Static<typeof OrderSchema>;
+
+/** An order as expansion reads it: typed arrays do as well. */
+export interface OrderColumns {
+  readonly ordinals: ArrayLike<number>;
+  readonly densities: ArrayLike<number>;
+  readonly previous?: ArrayLike<number>;
+}
 
 /** Files fall into this many buckets by the first 12 bits of their id; a cluster shares out buckets, not files. */
 export const SHARE_BUCKETS = 4096;
@@ -73,7 +86,8 @@ export type PlanBand = Static<typeof PlanBandSchema>;
  * What one appliance should hold: every file of the order with
  *   density >= `everywhereDensity` (the head, on every box of the cluster), or
  *   density >= `shareDensity` and this box among the file's owners: those of the band that the density falls into,
- *   or, where no band is given, the one that `shareOwner(fileId, members)` names;
+ *   or, where no band is given, the one that `shareOwner(fileId, members)` names; or this box among them and
+ *   density >= `keep.density` and previous density >= `keep.previousDensity`: what it holds is kept for less than filling;
  * plus `pins`, minus `drops`.
  */
 export const PlanSchema = Type.Object(
@@ -106,6 +120,19 @@ export const PlanSchema = Type.Object(
         maxItems: PLAN_BANDS_MAX,
         description: 'by falling density; below the last one nothing is shared out',
       }),
+    ),
+    keep: Type.Optional(
+      Type.Object(
+        {
+          density: Type.Number({ minimum: 0 }),
+          previousDensity: Type.Number({ minimum: 0 }),
+        },
+        {
+          additionalProperties: false,
+          description:
+            'own files of at least this density stay where the night before gave them at least that one',
+        },
+      ),
     ),
     pins: Type.Array(ordinal, { description: 'held whatever the thresholds say' }),
     drops: Type.Array(ordinal, { description: 'not held although the thresholds say so: no room' }),
@@ -148,7 +175,15 @@ export async function openPlanSet(text: string, keys: KeyRing): Promise<Outcome<
 /** The version of an order is its content. */
 export function orderVersionOf(order: Omit<Order, 'orderVersion'>): string {
   return createHash('sha256')
-    .update(JSON.stringify([order.orderId, order.epoch, order.ordinals, order.densities]))
+    .update(
+      JSON.stringify([
+        order.orderId,
+        order.epoch,
+        order.ordinals,
+        order.densities,
+        ...(order.previous === undefined ? [] : [order.previous]),
+      ]),
+    )
     .digest('base64url');
 }
 
@@ -220,7 +255,7 @@ function ownedBuckets(plan: Plan, bands: readonly PlanBand[]): readonly Uint8Arr
 /** Expands a plan: ordinals in order of falling density, pins that the thresholds do not reach last. Pure. */
 export function expandPlan(
   plan: Plan,
-  order: Order,
+  order: OrderColumns,
   fileIdOfOrdinal: (ordinal: number) => FileId | undefined,
 ): readonly { ordinal: number; density: number }[] {
   const drops = new Set(plan.drops);
@@ -241,7 +276,8 @@ export function expandPlan(
     }
     if (drops.has(ordinal)) continue;
     if (density < plan.everywhereDensity) {
-      if (density < plan.shareDensity) continue;
+      if (density < plan.shareDensity && !isKept(plan, density, order.previous?.[at] ?? 0))
+        continue;
       const band = bands.findIndex((entry) => density >= entry.fromDensity);
       if (band === -1 || owned[band][shareBucketOf(fileId)] === 0) continue;
     }
@@ -251,6 +287,10 @@ export function expandPlan(
     if (fileIdOfOrdinal(ordinal) !== undefined) held.push({ ordinal, density: 0 });
   }
   return held;
+}
+
+function isKept({ keep }: Plan, density: number, previous: number): boolean {
+  return keep !== undefined && density >= keep.density && previous >= keep.previousDensity;
 }
 
 function base64Value(code: number): number {

@@ -1,0 +1,166 @@
+/**
+ * The files of a region that any of its boxes might hold, in columns, sorted by density bin: nobody touches 72 million files.
+ *
+ * A bin is a range of densities of one 256th of an octave: the upper bits of a float32. Its edges are exact numbers, so a
+ * threshold on an edge means the same files for whoever compares densities with it.
+ *
+ * Invariants: (1) every file of at least `leastDensity` is here; what is left out is summed in `restViews`
+ *             (2) sorted by bin, then by row
+ */
+import { eachAbove, type FactoredOrder } from './factored-order.ts';
+import { BLOCK_BYTES, type FleetCatalogue } from './fleet-files.ts';
+
+const BIN_BITS = 15; // of the 23 bits of a float32's fraction; 8 are kept
+
+export interface Candidates {
+  readonly count: number;
+  readonly bins: number;
+  readonly firstOfBin: Uint32Array; // bins + 1
+  readonly buckets: Uint16Array;
+  readonly sizes: Float64Array; // bytes
+  readonly densities: Float32Array;
+  readonly previousKeys: Uint16Array; // densityKey of last night's density, 0 where there is none
+  /** Densities between bins: bin b lies in [edges[b + 1], edges[b]). */
+  readonly edges: Float64Array;
+  readonly bytesAbove: Float64Array; // bytes of the first b bins
+  readonly viewBytes: number; // of the whole region, share x bytes
+  readonly restViewBytes: number; // of files that are no candidates
+}
+
+const bits = new Uint32Array(1);
+const float = new Float32Array(bits.buffer);
+
+/** Order-preserving: a density's bin, counted from zero density up. Positive float32 sort as their bits do. */
+export function densityKey(density: number): number {
+  float[0] = density;
+  return bits[0] >>> BIN_BITS;
+}
+
+/** The lowest density of that key. */
+export function keyFloor(key: number): number {
+  bits[0] = key << BIN_BITS;
+  return float[0];
+}
+
+export function candidatesOf(
+  order: FactoredOrder,
+  catalogue: FleetCatalogue,
+  leastDensity: number,
+): Candidates {
+  const { titles, variants } = order;
+  const byShare = Uint32Array.from(variants.keys()).sort((a, b) => variants[b] - variants[a]);
+  let topTitle = 0;
+  for (const title of titles) topTitle = Math.max(topTitle, title);
+  const topKey = densityKey(Math.fround(topTitle * variants[byShare[0]]));
+  const bins = topKey - densityKey(leastDensity) + 1;
+  const floor = keyFloor(densityKey(leastDensity)); // whole bins only
+  const counts = new Uint32Array(bins + 1);
+  eachAbove(titles, variants, byShare, floor, (_, density) => {
+    counts[topKey - densityKey(density) + 1]++;
+  });
+  for (let bin = 0; bin < bins; bin++) counts[bin + 1] += counts[bin];
+  const count = counts[bins];
+  const next = counts.slice();
+  const buckets = new Uint16Array(count);
+  const sizes = new Float64Array(count);
+  const densities = new Float32Array(count);
+  const previousKeys = new Uint16Array(count);
+  const bytes = new Float64Array(bins);
+  const { previousTitles, previousVariants } = order;
+  let ownViewBytes = 0;
+  eachAbove(titles, variants, byShare, floor, (row, density) => {
+    const bin = topKey - densityKey(density);
+    const at = next[bin]++;
+    const size = catalogue.blocks[row] * BLOCK_BYTES;
+    buckets[at] = catalogue.buckets[row];
+    sizes[at] = size;
+    densities[at] = density;
+    bytes[bin] += size;
+    ownViewBytes += size * density;
+    if (previousTitles !== null && previousVariants !== null) {
+      const title = Math.floor(row / variants.length);
+      const previous = previousTitles[title] * previousVariants[row - title * variants.length];
+      previousKeys[at] = densityKey(previous);
+    }
+  });
+  const bytesAbove = new Float64Array(bins + 1);
+  for (let bin = 0; bin < bins; bin++) bytesAbove[bin + 1] = bytesAbove[bin] + bytes[bin];
+  const viewBytes = viewBytesOf(order, catalogue);
+  return {
+    count,
+    bins,
+    firstOfBin: counts,
+    buckets,
+    sizes,
+    densities,
+    previousKeys,
+    edges: Float64Array.from({ length: bins + 1 }, (_, bin) => keyFloor(topKey - bin + 1)),
+    bytesAbove,
+    viewBytes,
+    restViewBytes: Math.max(0, viewBytes - ownViewBytes),
+  };
+}
+
+/** Share x bytes over every file of the region: one multiplication each, no object, no branch. */
+function viewBytesOf({ titles, variants }: FactoredOrder, { blocks }: FleetCatalogue): number {
+  let total = 0;
+  for (let title = 0; title < titles.length; title++) {
+    const popularity = titles[title];
+    if (popularity === 0) continue;
+    const base = title * variants.length;
+    let blocksSeen = 0;
+    for (let variant = 0; variant < variants.length; variant++) {
+      blocksSeen += variants[variant] * blocks[base + variant];
+    }
+    total += popularity * blocksSeen;
+  }
+  return total * BLOCK_BYTES;
+}
+
+/**
+ * A density above which at most `bytes` lie, near enough: found by counting, not by sorting. Uses mean sizes per title, so that a
+ * step costs titles x log variants; the caller asks for more than it needs.
+ */
+export function densityForBytes(
+  order: FactoredOrder,
+  catalogue: FleetCatalogue,
+  bytes: number,
+): number {
+  const { titles, variants } = order;
+  const byShare = Uint32Array.from(variants.keys()).sort((a, b) => variants[b] - variants[a]);
+  const shares = Float32Array.from(byShare, (variant) => variants[variant]);
+  // A typical title stands for all: bytes of its k most watched variants, from a sample of titles.
+  const sample = Math.min(200, titles.length);
+  const blocksOfFirst = new Float64Array(variants.length + 1);
+  for (let at = 0; at < sample; at++) {
+    const base = Math.floor((at * titles.length) / sample) * variants.length;
+    byShare.forEach((variant, k) => (blocksOfFirst[k + 1] += catalogue.blocks[base + variant]));
+  }
+  for (let k = 0; k < variants.length; k++) blocksOfFirst[k + 1] += blocksOfFirst[k];
+  const bytesAbove = (density: number): number => {
+    let blocks = 0;
+    for (const popularity of titles) {
+      if (popularity > 0) blocks += blocksOfFirst[sharesAbove(shares, density / popularity)];
+    }
+    return (blocks / sample) * BLOCK_BYTES;
+  };
+  let low = 1e-30;
+  let high = 1;
+  for (let step = 0; step < 60 && high > low * 1.01; step++) {
+    const middle = Math.sqrt(low * high);
+    if (bytesAbove(middle) > bytes) low = middle;
+    else high = middle;
+  }
+  return high;
+}
+
+function sharesAbove(shares: Float32Array, least: number): number {
+  let low = 0;
+  let high = shares.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (shares[middle] >= least) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,86 @@
+/**
+ * A region's popularity order as its factors: density(title, variant) = title density x variant share, rounded to float32.
+ *
+ * 61,200 numbers say what 72 million densities are; the order's version is the SHA-256 of exactly these numbers, so a plan
+ * that names it means the same files everywhere.
+ *
+ * Units: share of the region's views; a cluster expects that share of its own views per day
+ */
+import { createHash } from 'node:crypto';
+import type { OrderColumns } from '../contract.ts';
+
+export interface FactoredOrder {
+  readonly titles: Float32Array; // 0 where the title may not be shown
+  readonly variants: Float32Array;
+  /** Last night's factors, for what is kept; null before the first night. */
+  readonly previousTitles: Float32Array | null;
+  readonly previousVariants: Float32Array | null;
+}
+
+export function factoredOrderVersion(
+  regionId: string,
+  epoch: number,
+  order: FactoredOrder,
+): string {
+  const hash = createHash('sha256').update(`${regionId}\n${epoch}\n`);
+  for (const part of [order.titles, order.variants, order.previousTitles, order.previousVariants]) {
+    hash.update(part === null ? '-' : `${part.length}\n`);
+    if (part !== null) hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+  }
+  return hash.digest('base64url');
+}
+
+export function densityOf(titles: Float32Array, variants: Float32Array, row: number): number {
+  const title = Math.floor(row / variants.length);
+  return Math.fround(titles[title] * variants[row - title * variants.length]);
+}
+
+/** The order's files of at least `leastDensity`, by falling density, ties by ordinal: what expandPlan reads. */
+export function columnsOf(order: FactoredOrder, leastDensity: number): OrderColumns {
+  const { titles, variants } = order;
+  const byShare = Uint32Array.from(variants.keys()).sort((a, b) => variants[b] - variants[a]);
+  let count = 0;
+  eachAbove(titles, variants, byShare, leastDensity, () => count++);
+  const rows = new Float64Array(count); // density bits above, row below: one sort by both
+  const cells = new BigUint64Array(rows.buffer);
+  const bits = new Uint32Array(1);
+  const float = new Float32Array(bits.buffer);
+  let at = 0;
+  eachAbove(titles, variants, byShare, leastDensity, (row, density) => {
+    float[0] = density;
+    cells[at++] = (BigInt(~bits[0] >>> 0) << 32n) | BigInt(row);
+  });
+  cells.sort();
+  const halves = new Uint32Array(cells.buffer); // little-endian: row, then inverted density
+  const ordinals = new Uint32Array(count);
+  const densities = new Float32Array(count);
+  const previous = new Float32Array(count);
+  for (let entry = 0; entry < count; entry++) {
+    ordinals[entry] = halves[2 * entry];
+    bits[0] = ~halves[2 * entry + 1];
+    densities[entry] = float[0];
+    if (order.previousTitles !== null && order.previousVariants !== null) {
+      previous[entry] = densityOf(order.previousTitles, order.previousVariants, ordinals[entry]);
+    }
+  }
+  return { ordinals, densities, previous };
+}
+
+/** Visits every row of at least that density, title by title. `byShare`: variants by falling share. */
+export function eachAbove(
+  titles: Float32Array,
+  variants: Float32Array,
+  byShare: Uint32Array,
+  leastDensity: number,
+  visit: (row: number, density: number) => void,
+): void {
+  for (let title = 0; title < titles.length; title++) {
+    const popularity = titles[title];
+    if (popularity === 0) continue;
+    for (const variant of byShare) {
+      const density = Math.fround(popularity * variants[variant]);
+      if (density < leastDensity || density === 0) break;
+      visit(title * variants.length + variant, density);
+    }
+  }
+}

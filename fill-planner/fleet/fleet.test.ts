@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { generateSigningKey, peekPayload, type JWK } from '#base/jws.ts';
+import { seededRandom } from '#base/random.ts';
+import { PlanSchema, type Plan } from '../contract.ts';
+import { checker } from '#base/config.ts';
+import { columnsOf, densityOf, type FactoredOrder } from './factored-order.ts';
+import { expandSample, fileIdOfRow } from './expand-sample.ts';
+import type { FleetDescription, FleetRegion } from './fleet-files.ts';
+import { readCatalogue, readRegion, writeArray } from './io/fleet-disk.ts';
+import { planFleet, type FleetResult } from './io/fleet-pool.ts';
+
+const TITLES = 300;
+const VARIANTS = 30;
+const DAYS = 7;
+const REGIONS = ['de', 'fr', 'jp'];
+const SLOT_FACTOR = 16 / 86_400;
+const checkPlan = checker(PlanSchema);
+
+let directory: string;
+let planKey: JWK;
+let fleet: FleetDescription;
+
+/** Three regions of a few clusters; the boxes hold what the night before gave them. */
+before(async () => {
+  directory = mkdtempSync(path.join(tmpdir(), 'nightfill-fleet-'));
+  planKey = (await generateSigningKey('EdDSA')).privateJwk;
+  const random = seededRandom(4);
+  const rows = TITLES * VARIANTS;
+  writeArray(
+    directory,
+    'blocks.u32',
+    Uint32Array.from({ length: rows }, () => 1 + random.below(999)),
+  );
+  writeArray(
+    directory,
+    'buckets.u16',
+    Uint16Array.from({ length: rows }, () => random.below(4096)),
+  );
+  const views = (scale: number) =>
+    Float32Array.from({ length: TITLES * DAYS }, (_, at) =>
+      Math.round((scale * (0.5 + random.next())) / (1 + Math.floor(at / DAYS))),
+    );
+  writeArray(directory, 'world.views.f32', views(1e6));
+  const shares = Float32Array.from({ length: VARIANTS }, (_, at) => 1 / (at + 1) ** 2);
+  writeArray(
+    directory,
+    'world.variants.f32',
+    shares.map((share) => share / 1.6),
+  );
+  writeArray(directory, 'world.priors.f32', new Float32Array(TITLES).fill(1));
+  for (const region of REGIONS) {
+    writeArray(directory, `${region}.views.f32`, views(1e5));
+    writeArray(
+      directory,
+      `${region}.variants.f32`,
+      shares.map((share) => share * 1e5 * random.next()),
+    );
+    const placeable = Uint8Array.from({ length: TITLES }, () => (random.next() < 0.9 ? 1 : 0));
+    writeArray(directory, `${region}.placeable.u8`, placeable);
+  }
+  fleet = {
+    planDate: '2026-11-20',
+    epoch: 1,
+    titles: TITLES,
+    variants: VARIANTS,
+    days: DAYS,
+    regions: REGIONS.map((regionId) => ({
+      regionId,
+      clusters: [1, 2, 4].map((boxes) => ({
+        clusterId: `${regionId}-${boxes}`,
+        siteId: `${regionId}-${boxes}`,
+        boxes: Array.from({ length: boxes }, (_, at) => `${regionId}-${boxes}-${at}`),
+        storageBytes: 1e9,
+        servingBps: boxes === 4 ? 2e7 : 1e12,
+        fillBytes: 1e9,
+        viewsPerDay: 1e6,
+        previous: null,
+      })),
+    })),
+  };
+  writeFleet(fleet.regions);
+  const first = await planned(1, 'first');
+  const cuts = new Map(
+    first.regions.flatMap(({ clusters }) => clusters.map((c) => [c.clusterId, c.next] as const)),
+  );
+  for (const regionId of REGIONS) {
+    const order = readFileSync(path.join(directory, 'first', `${regionId}.order.f32`));
+    writeArray(directory, `${regionId}.previous.f32`, order);
+    writeArray(directory, `${regionId}.views.f32`, views(1e5));
+  }
+  writeFleet(
+    fleet.regions.map((region) => ({
+      ...region,
+      clusters: region.clusters.map((cluster) => ({
+        ...cluster,
+        fillBytes: 1e8,
+        previous: cuts.get(cluster.clusterId) ?? null,
+      })),
+    })),
+  );
+});
+
+after(() => rmSync(directory, { recursive: true }));
+
+function writeFleet(regions: readonly FleetRegion[]): void {
+  fleet = { ...fleet, regions };
+  writeFileSync(path.join(directory, 'fleet.json'), JSON.stringify(fleet));
+}
+
+function planned(workers: number, name: string): Promise<FleetResult> {
+  const out = path.join(directory, name);
+  mkdirSync(out);
+  return planFleet({ directory, out, planKey, workers, slotFactor: SLOT_FACTOR, churnShare: 0.25 });
+}
+
+test('plans and orders are the same bytes with one, two and four workers', async () => {
+  const digests: string[] = [];
+  for (const workers of [1, 2, 4]) {
+    const { regions } = await planned(workers, `w${workers}`);
+    digests.push(regions.map((region) => region.sha256).join(' '));
+    assert.deepEqual(
+      regions.map((region) => region.regionId),
+      REGIONS,
+    );
+  }
+  assert.equal(digests[1], digests[0]);
+  assert.equal(digests[2], digests[0]);
+});
+
+test('every plan expands to exactly the bytes that were planned, within disk and window and below its bound', async () => {
+  const { regions } = await planned(2, 'expanded');
+  const catalogue = readCatalogue(directory, fleet);
+  let kept = 0;
+  for (const result of regions) {
+    const region = fleet.regions.find((entry) => entry.regionId === result.regionId);
+    assert.ok(region !== undefined);
+    const lines = readFileSync(
+      path.join(directory, 'expanded', `${result.regionId}.plans.jws`),
+      'utf8',
+    )
+      .trim()
+      .split('\n');
+    const order = orderOf(result.regionId);
+    const plans = lines.map((line) => peekPayload(line) as Plan);
+    result.clusters.forEach((cluster, at) => {
+      const { storageBytes, fillBytes, boxes } = region.clusters[at];
+      boxes.forEach((applianceId, box) => {
+        const plan = plans.find((entry) => entry.applianceId === applianceId);
+        assert.ok(plan !== undefined && checkPlan(plan).ok, applianceId);
+        if (plan.keep !== undefined) kept++;
+        assert.equal(expandSample(plan, order, catalogue).bytes, cluster.bytes[box], applianceId);
+        assert.ok(cluster.bytes[box] <= storageBytes && cluster.filledBytes[box] <= fillBytes);
+        assert.ok(cluster.bytes[box] > 0.8 * storageBytes, `${applianceId} is half empty`);
+      });
+      assert.ok(cluster.cuts.valueBps <= cluster.cuts.boundBps * (1 + 1e-9));
+      assert.ok(cluster.cuts.valueBps > 0.9 * cluster.cuts.boundBps, cluster.clusterId);
+    });
+  }
+  assert.ok(kept > 0, 'some box keeps what it would not fill');
+});
+
+function orderOf(regionId: string): FactoredOrder {
+  const factors = readFileSync(path.join(directory, 'expanded', `${regionId}.order.f32`));
+  const order = new Float32Array(new Uint8Array(factors).buffer);
+  const { previous } = readRegion(directory, fleet, regionId);
+  return {
+    titles: order.subarray(0, TITLES),
+    variants: order.subarray(TITLES),
+    previousTitles: previous?.subarray(0, TITLES) ?? null,
+    previousVariants: previous?.subarray(TITLES) ?? null,
+  };
+}
+
+test('the columns of an order are all files of at least that density, by falling density and then by ordinal', async () => {
+  const titles = Float32Array.of(0.5, 0, 0.25, 0.25);
+  const variants = Float32Array.of(0.25, 0.5);
+  const { ordinals, densities } = columnsOf(
+    { titles, variants, previousTitles: null, previousVariants: null },
+    0.1,
+  );
+  assert.deepEqual(Array.from(ordinals), [1, 0, 5, 7]);
+  assert.deepEqual(Array.from(densities), [0.25, 0.125, 0.125, 0.125]);
+  assert.equal(densityOf(titles, variants, 5), 0.125);
+});
+
+test('a file id made for a row lies in the bucket of the row', () => {
+  const buckets = Uint16Array.from({ length: 4096 }, (_, at) => at);
+  for (let row = 0; row < 4096; row++) assert.equal(fileIdOfRow(row, buckets).length, 43);
+});
+
+test('rollups that do not fit the description are refused by name', async () => {
+  const views = path.join(directory, 'de.views.f32');
+  const whole = readFileSync(views);
+  writeFileSync(views, whole.subarray(4));
+  await assert.rejects(planned(1, 'short'), /de\.views\.f32 has \d+ bytes, fleet\.json says \d+/);
+  writeFileSync(views, whole);
+});
