@@ -21,7 +21,8 @@ import type { SourceBook } from './source-book.ts';
 /** Chunks asked for by one request: long enough to hide a round trip, short enough to stop within seconds. */
 const RUN_CHUNKS_MAX = 16;
 const TICK_MS = 250;
-const SOURCES_AHEAD = 64;
+/** Rankings asked for at once: few, so that a file that a peer has just finished is fetched from there. */
+const SOURCES_AHEAD = 8;
 const RATE_BURST_MS = 1000;
 
 export interface FillerDeps {

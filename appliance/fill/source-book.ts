@@ -17,7 +17,9 @@ import {
   type SourceHealth,
 } from './source-health.ts';
 
-const RANKING_LIFE_MS = 30_000;
+/** A site's boxes finish files for each other within seconds. */
+const RANKING_LIFE_MS = 3000;
+const FIRST_ASKED_LIFE_MS = 24 * 3600 * 1000;
 const RANKINGS_MAX = 50_000;
 const KNOWN_SOURCES_MAX = 64;
 const KIND_ORDER = { peer: 0, tier: 1, origin: 2 } as const;
@@ -38,6 +40,11 @@ export interface Ranking {
 export class SourceBook {
   readonly #deps: SourceBookDeps;
   readonly #rankings = new LRUCache<FileId, Ranking>({ max: RANKINGS_MAX, ttl: RANKING_LIFE_MS });
+  /** When each file was first asked for: a source with a delay is not used before (escalation). */
+  readonly #firstAskedMs = new LRUCache<FileId, number>({
+    max: RANKINGS_MAX,
+    ttl: FIRST_ASKED_LIFE_MS,
+  });
   readonly #health = new Map<string, SourceHealth>();
   readonly #known = new Map<string, FillSource>();
 
@@ -48,15 +55,26 @@ export class SourceBook {
 
   /** The ranking of one file. When nobody can be asked: every source known, the origin last. */
   async ranking(fileId: FileId, purpose: FetchPurpose): Promise<Ranking> {
-    const fresh = this.#rankings.get(fileId);
-    if (fresh !== undefined) return fresh;
-    const answer = await this.#deps.ask({ fileIds: [fileId], purpose });
-    if (answer.ok) {
-      this.#take(answer.value);
-      const taken = this.#rankings.get(fileId);
-      if (taken !== undefined && taken.sources.length > 0) return taken;
+    if (!this.#rankings.has(fileId)) {
+      const answer = await this.#deps.ask({ fileIds: [fileId], purpose });
+      if (answer.ok) this.#take(answer.value);
     }
-    return { titles: [], sources: this.known() };
+    const taken = this.#rankings.get(fileId);
+    if (taken === undefined || taken.sources.length === 0) {
+      return { titles: [], sources: this.known() };
+    }
+    return { titles: taken.titles, sources: this.#due(fileId, taken.sources) };
+  }
+
+  /** Sources whose time has come. */
+  #due(fileId: FileId, sources: readonly FillSource[]): readonly FillSource[] {
+    const now = this.#deps.clock.monotonicMs();
+    let firstAskedMs = this.#firstAskedMs.get(fileId);
+    if (firstAskedMs === undefined) {
+      firstAskedMs = now;
+      this.#firstAskedMs.set(fileId, now);
+    }
+    return sources.filter((source) => now >= firstAskedMs + source.delayMs);
   }
 
   /** Asks for many files at once, ahead of their need. */

@@ -15,6 +15,7 @@
  *             (3) a request under another box's grant never makes this box fetch: no loops
  *             (4) the way of a hit on an open file with a known token has no promise in it
  */
+import { LRUCache } from 'lru-cache';
 import { assert } from '#base/outcome.ts';
 import type { Clock } from '#base/clock.ts';
 import { HOME_UNKNOWN } from '#control-plane/contract.ts';
@@ -65,10 +66,21 @@ type Client =
   | { readonly kind: 'viewer'; readonly home: string; readonly reason: Reason }
   | { readonly kind: 'box'; readonly applianceId: string };
 
+/** A player asks for one target many times: taken apart once, with the URI that its token must cover. */
+interface KnownTarget {
+  readonly location: ContentLocation;
+  host: string;
+  secure: boolean;
+  uri: string;
+}
+
+const TARGETS_MAX = 8192; // about 1 KiB each, mostly token
+
 type FileLocation = ContentLocation & { readonly fileId: FileId };
 
 export class ContentHandler {
   readonly #deps: ContentHandlerDeps;
+  readonly #targets = new LRUCache<string, KnownTarget>({ max: TARGETS_MAX });
 
   constructor(deps: ContentHandlerDeps) {
     this.#deps = deps;
@@ -80,15 +92,16 @@ export class ContentHandler {
     if (method !== 'GET' && method !== 'HEAD') {
       return method === 'OPTIONS' ? answers.preflight() : answers.methodNotAllowed();
     }
-    const location = parseContentPath(request.target);
-    if (location === null) return answers.notFound();
+    const target = this.#target(request);
+    if (target === null) return answers.notFound();
+    const { location } = target;
     if (location.token !== null) {
       const known = verdicts.peek(location.token);
-      if (known !== null) return this.#viewer(request, location, known);
+      if (known !== null) return this.#viewer(request, target, known);
       const view = keep(request);
       return verdicts
         .verify(location.token, view.remoteAddress)
-        .then((verdict) => this.#viewer(view, location, verdict));
+        .then((verdict) => this.#viewer(view, target, verdict));
     }
     const bearer = bearerOf(request.authorization);
     if (bearer === null) {
@@ -103,15 +116,33 @@ export class ContentHandler {
     return grants.verify(bearer).then((verdict) => this.#box(view, location, verdict));
   };
 
+  #target(request: RequestView): KnownTarget | null {
+    let known = this.#targets.get(request.target);
+    if (known === undefined) {
+      const location = parseContentPath(request.target);
+      if (location === null) return null;
+      known = { location, host: request.host, secure: request.secure, uri: '' };
+      this.#targets.set(request.target, known);
+    } else if (known.host !== request.host || known.secure !== request.secure) {
+      known.host = request.host;
+      known.secure = request.secure;
+      known.uri = '';
+    }
+    if (known.uri === '') {
+      known.uri = `${request.secure ? 'https' : 'http'}://${request.host}${known.location.path}`;
+    }
+    return known;
+  }
+
   #viewer(
     request: RequestView,
-    location: ContentLocation,
+    target: KnownTarget,
     verdict: TokenVerdict,
   ): Answer | Promise<Answer> {
     if (!verdict.ok)
       return this.#denied(verdict.refusal, 'this token does not open this file here');
     const { token } = verdict;
-    const uri = `${request.secure ? 'https' : 'http'}://${request.host}${location.path}`;
+    const { location, uri } = target;
     if (!isFile(location) || location.resource !== 'file' || !token.covers(uri)) {
       return this.#denied('token-uri', 'the token is for another title');
     }
