@@ -10,7 +10,7 @@
  */
 import type { FleetAppliance, Fleet } from './fleet.ts';
 import type { LoadFrame } from './load.ts';
-import { lookUp, unmapped, type Cover } from './place.ts';
+import { coverOf, homeOf, lookUp, unmapped } from './place.ts';
 
 /** Why a box does not stand in an answer, or not further up. The same word in type, log and metric. */
 export type PassedOver =
@@ -38,8 +38,7 @@ export interface Candidate {
 
 export interface Place {
   readonly home: number | null; // cluster index: proximity rank 0
-  readonly cover: Cover;
-  readonly coverId: number;
+  readonly coverId: number; // of the prefix table
   readonly country: string | null;
   readonly family: 4 | 6;
 }
@@ -86,11 +85,9 @@ export function placeOf(
   family: 4 | 6,
   country: string | null,
 ): Place {
-  const cover = fleet.prefixes.covers[coverId];
-  const home = cover.length === 0 ? null : cover[0][0];
+  const home = homeOf(fleet.prefixes, coverId);
   return {
     home,
-    cover,
     coverId,
     country: country ?? (home === null ? null : fleet.clusters[home].country),
     family,
@@ -124,7 +121,7 @@ function lookAround(world: World, place: Place): Candidates {
     usable += tier.reduce((sum, { usability }) => sum + (usability === 'usable' ? 1 : 0), 0);
     tiers.push(tier);
   };
-  place.cover.forEach((clusters, at) => addTier(clusters, at === 0));
+  coverOf(fleet.prefixes, place.coverId).forEach((clusters, at) => addTier(clusters, at === 0));
   for (const cluster of fleet.neighbours(place.home, place.country)) {
     if (usable >= USABLE_ENOUGH || (usable > 0 && tiers.length >= TIERS_MAX)) break;
     addTier([cluster], false);

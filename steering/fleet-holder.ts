@@ -66,7 +66,7 @@ export class FleetHolder {
         );
       }
     }
-    const problems = checkSnapshot(next);
+    const problems = checkSnapshot(next, held);
     if (problems.length > 0) {
       return refused(`version ${next.version} contradicts itself: ${problems.join('; ')}`);
     }

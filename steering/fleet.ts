@@ -5,7 +5,7 @@
  * Invariants: (1) what did not change since `previous` is shared with it: a delta costs what changed, not the fleet
  *             (2) two fleets made of equal snapshots decide alike, whatever came before them
  */
-import { parseAddress, parsePrefix } from '#base/address.ts';
+import { parseAddress } from '#base/address.ts';
 import type {
   ApplianceId,
   ClusterId,
@@ -18,6 +18,7 @@ import type {
 import type { TitleId } from '#upstream/contract.ts';
 import { NO_ORDINALS, ordinalSet, type OrdinalSet } from './holdings.ts';
 import { buildPrefixTable, type PrefixEntry, type PrefixTable } from './place.ts';
+import { prefixScratch, readPrefix } from './prefix-text.ts';
 
 const PROBLEMS_MAX = 20;
 const EARTH_RADIUS_KM = 6371;
@@ -111,17 +112,22 @@ export function createFleet(
   };
 }
 
-/** What contradicts itself in a snapshot whose form is right: any of these refuses it whole. */
-export function checkSnapshot(snapshot: FleetSnapshot): readonly string[] {
+/** What contradicts itself in a snapshot whose form is right: any of these refuses it whole. `held`: checked before. */
+export function checkSnapshot(
+  snapshot: FleetSnapshot,
+  held: FleetSnapshot | null = null,
+): readonly string[] {
   const problems: string[] = [];
+  const scratch = prefixScratch();
   const clusterIds = new Set<ClusterId>();
   for (const cluster of snapshot.clusters) {
     if (clusterIds.has(cluster.clusterId))
       problems.push(`cluster ${cluster.clusterId} is there twice`);
     clusterIds.add(cluster.clusterId);
+    if (held?.clusters === snapshot.clusters) continue; // looked at before
     for (const text of cluster.prefixes) {
       if (problems.length >= PROBLEMS_MAX) return problems;
-      if (parsePrefix(text) === null) {
+      if (!readPrefix(text, scratch)) {
         problems.push(`cluster ${cluster.clusterId}: "${text}" is no prefix`);
       }
     }
@@ -227,12 +233,13 @@ function indexClusters(
   }));
 }
 
+/** One scratch entry for all: a table of a million prefixes is read without a million objects. */
 function* prefixEntries(clusters: readonly SnapshotCluster[]): Iterable<PrefixEntry> {
+  const prefix = prefixScratch();
+  const entry = { prefix, cluster: 0 };
   for (let cluster = 0; cluster < clusters.length; cluster++) {
-    for (const text of clusters[cluster].prefixes) {
-      const prefix = parsePrefix(text);
-      if (prefix !== null) yield { prefix, cluster };
-    }
+    entry.cluster = cluster;
+    for (const text of clusters[cluster].prefixes) if (readPrefix(text, prefix)) yield entry;
   }
 }
 

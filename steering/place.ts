@@ -5,7 +5,7 @@
  * depth of the leaf that an address falls into is the shortest prefix within which every client gets the same answer:
  * what DNS needs as the scope of a client-subnet answer.
  *
- * Shape:      buildPrefixTable(entries) -> table; lookUp(table, address) -> cover id; table.covers[id] -> tiers of clusters
+ * Shape:      buildPrefixTable(entries) -> table; lookUp(table, address) -> cover id; coverOf(table, id) -> tiers of clusters
  * Units:      lengths and scopes in bits from the left
  * Invariants: (1) lookUp gives the same clusters as scanning all prefixes for those that cover the address, by falling length
  *             (2) leaves never overlap and together cover the whole address space
@@ -20,15 +20,22 @@ import { assert } from '#base/outcome.ts';
 export type Cover = readonly (readonly number[])[];
 
 export interface PrefixEntry {
-  readonly prefix: Prefix;
+  readonly prefix: Pick<Prefix, 'family' | 'bytes' | 'length'>;
   readonly cluster: number;
 }
 
 export interface PrefixTable {
   readonly v4: Trie;
   readonly v6: Trie;
-  readonly covers: readonly Cover[]; // covers[0] is empty: no prefix covers the address
+  readonly covers: CoverList;
   readonly prefixes: number;
+}
+
+/** Cover n is `clusters[n]` before cover `outer[n]`. Cover 0 is empty: no prefix covers the address. */
+export interface CoverList {
+  readonly outer: Uint32Array;
+  readonly clusters: Int32Array; // a cluster, or -1 - (index into sets) where several share a prefix
+  readonly sets: readonly (readonly number[])[];
 }
 
 /** `child[n]` is the first of two neighbouring nodes, 0 for a leaf. Node 0 is the root. */
@@ -36,6 +43,9 @@ export interface Trie {
   readonly child: Uint32Array;
   readonly value: Uint32Array; // cover id; of an inner node: of the longest prefix that covers all of it
   readonly shallowest: Uint8Array; // levels down to the nearest leaf, 0 for a leaf
+  /** The same leaves for look-ups without a scope, few steps apart: a word is IS_LEAF | cover, or a block of BLOCK words. */
+  readonly entry: Uint32Array; // by the first ENTRY_BITS bits
+  readonly blocks: Uint32Array; // by STRIDE further bits each
 }
 
 export interface ScopedCover {
@@ -43,6 +53,11 @@ export interface ScopedCover {
   readonly scopeBits: number;
 }
 
+const ENTRY_BITS = 16;
+/** A block is one cache line. */
+const STRIDE = 4;
+const BLOCK = 1 << STRIDE;
+const IS_LEAF = 0x8000_0000;
 const NO_COVER = 0;
 /** How much a resolver is ever asked to tell: privacy, and what large resolvers send. */
 const SCOPE_BITS_MAX_V4 = 24;
@@ -54,31 +69,62 @@ export function buildPrefixTable(entries: Iterable<PrefixEntry>): PrefixTable {
   const v6 = new TrieBuilder(covers);
   let prefixes = 0;
   for (const { prefix, cluster } of entries) {
-    const asV4 = mappedPrefix(prefix);
-    (asV4.family === 4 ? v4 : v6).insert(asV4.bytes, asV4.length, cluster);
+    const { family, bytes, length } = prefix;
+    if (family === 4) v4.insert(bytes, length, cluster);
+    else if (length >= 96 && isMapped(bytes)) v4.insert(bytes.subarray(12), length - 96, cluster);
+    else v6.insert(bytes, length, cluster);
     prefixes++;
   }
-  return { v4: v4.finish(), v6: v6.finish(), covers: covers.list, prefixes };
+  return { v4: v4.finish(), v6: v6.finish(), covers: covers.finish(), prefixes };
+}
+
+/** The home cluster of a cover: the first of its most specific prefix; null where no prefix covers the client. */
+export function homeOf({ covers }: PrefixTable, cover: number): number | null {
+  if (cover === NO_COVER) return null;
+  const code = covers.clusters[cover];
+  return code >= 0 ? code : covers.sets[-1 - code][0];
+}
+
+/** All clusters of a cover; each stands in its most specific tier only. */
+export function coverOf({ covers }: PrefixTable, cover: number): Cover {
+  const tiers: number[][] = [];
+  const seen = new Set<number>();
+  for (let at = cover; at !== NO_COVER; at = covers.outer[at]) {
+    const code = covers.clusters[at];
+    const tier = (code >= 0 ? [code] : covers.sets[-1 - code]).filter((one) => !seen.has(one));
+    for (const cluster of tier) seen.add(cluster);
+    if (tier.length > 0) tiers.push(tier);
+  }
+  return tiers;
 }
 
 /** The cover of one address (4 or 16 bytes). */
 export function lookUp(table: PrefixTable, address: Uint8Array): number {
   const bytes = unmapped(address);
-  const { child, value } = bytes.length === 4 ? table.v4 : table.v6;
-  let node = 0;
-  if (bytes.length === 4) {
-    const key = ((bytes[0] << 24) | (bytes[1] << 16) | (bytes[2] << 8) | bytes[3]) >>> 0;
-    for (let shift = 31; ; shift--) {
-      const next = child[node];
-      if (next === 0) return value[node];
-      node = next + ((key >>> shift) & 1);
-    }
+  return bytes.length === 4
+    ? lookUpV4(table, ((bytes[0] << 24) | (bytes[1] << 16) | (bytes[2] << 8) | bytes[3]) >>> 0)
+    : lookUpV6(table, bytes);
+}
+
+/** The same for an IPv4 address as a number. */
+export function lookUpV4(table: PrefixTable, address: number): number {
+  const { entry, blocks } = table.v4;
+  let word = entry[address >>> (32 - ENTRY_BITS)];
+  for (let shift = 32 - ENTRY_BITS - STRIDE; word < IS_LEAF; shift -= STRIDE) {
+    word = blocks[(word << STRIDE) | ((address >>> shift) & (BLOCK - 1))];
   }
-  for (let depth = 0; ; depth++) {
-    const next = child[node];
-    if (next === 0) return value[node];
-    node = next + ((bytes[depth >>> 3] >>> (7 - (depth & 7))) & 1);
+  return word & ~IS_LEAF;
+}
+
+function lookUpV6(table: PrefixTable, bytes: Uint8Array): number {
+  const { entry, blocks } = table.v6;
+  let word = entry[(bytes[0] << 8) | bytes[1]];
+  for (let at = ENTRY_BITS >>> 3; word < IS_LEAF; at++) {
+    word = blocks[(word << STRIDE) | (bytes[at] >>> 4)];
+    if (word >= IS_LEAF) break;
+    word = blocks[(word << STRIDE) | (bytes[at] & 15)];
   }
+  return word & ~IS_LEAF;
 }
 
 /**
@@ -121,47 +167,62 @@ function isMapped(bytes: Uint8Array): boolean {
   return bytes[10] === 0xff && bytes[11] === 0xff;
 }
 
-function mappedPrefix(prefix: Prefix): Prefix {
-  if (prefix.family === 4 || prefix.length < 96 || !isMapped(prefix.bytes)) return prefix;
-  return { family: 4, bytes: prefix.bytes.subarray(12), length: prefix.length - 96 };
-}
-
 /** Interns covers: the same clusters under the same covering prefixes are one id, which is what lets leaves merge. */
 class CoverPool {
-  readonly list: Cover[] = [[]];
-  readonly #extended = new Map<string, number>();
+  #outer = new Uint32Array(1024);
+  #clusters = new Int32Array(1024);
+  #count = 1;
+  readonly #sets: (readonly number[])[] = [];
+  readonly #setIds = new Map<string, number>();
+  readonly #known = new Map<number, number>();
 
-  /** The cover of a more specific prefix of `clusters` inside `outer`. */
-  extend(outer: number, clusters: readonly number[]): number {
-    const key = `${outer}:${clusters.join(',')}`;
-    const known = this.#extended.get(key);
-    if (known !== undefined) return known;
-    const rest = this.list[outer];
-    // A more specific prefix of the very same clusters changes nobody's answer.
-    const id = rest.length > 0 && sameClusters(rest[0], clusters) ? outer : this.list.length;
-    if (id === this.list.length) {
-      const mine = new Set(clusters);
-      const outerTiers = rest
-        .map((tier) => tier.filter((cluster) => !mine.has(cluster)))
-        .filter((tier) => tier.length > 0);
-      this.list.push([clusters, ...outerTiers]);
+  /** The code of several clusters that share one prefix. */
+  codeOf(clusters: readonly number[]): number {
+    const name = clusters.join();
+    let id = this.#setIds.get(name);
+    if (id === undefined) {
+      id = this.#sets.length;
+      this.#sets.push(clusters);
+      this.#setIds.set(name, id);
     }
-    this.#extended.set(key, id);
+    return -1 - id;
+  }
+
+  /** The cover of a more specific prefix of `code` inside `outer`. */
+  extend(outer: number, code: number): number {
+    // A more specific prefix of the very same clusters changes nobody's answer.
+    if (outer !== NO_COVER && this.#clusters[outer] === code) return outer;
+    const key = outer * 2 ** 22 + (code + 2 ** 21);
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const id = this.#count++;
+    if (id >= this.#outer.length) {
+      this.#outer = grown(this.#outer, Uint32Array);
+      this.#clusters = grown(this.#clusters, Int32Array);
+    }
+    this.#outer[id] = outer;
+    this.#clusters[id] = code;
+    this.#known.set(key, id);
     return id;
   }
-}
 
-function sameClusters(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((cluster, at) => cluster === b[at]);
+  finish(): CoverList {
+    const outer = new Uint32Array(new SharedArrayBuffer(this.#count * 4));
+    const clusters = new Int32Array(new SharedArrayBuffer(this.#count * 4));
+    outer.set(this.#outer.subarray(0, this.#count));
+    clusters.set(this.#clusters.subarray(0, this.#count));
+    return { outer, clusters, sets: this.#sets };
+  }
 }
 
 /** Collects prefixes in a plain binary trie, then writes the leaf-pushed one. */
 class TrieBuilder {
   readonly #covers: CoverPool;
   #children = new Uint32Array(2048); // left at 2n, right at 2n + 1; 0: none
-  #owner = new Int32Array(1024); // index into #clusterSets, 0: no prefix ends here
+  #owner = new Int32Array(1024); // cluster + 1; 0: no prefix ends here; below 0: -1 - (index into #shared)
   #nodes = 1;
-  readonly #clusterSets: number[][] = [[]];
+  readonly #entry = new Uint32Array(1 << ENTRY_BITS); // plain nodes at that depth: most insertions start there
+  readonly #shared: number[][] = []; // clusters that share a prefix: rare
   #child = new Uint32Array(1024);
   #value = new Uint32Array(1024);
   #shallowest = new Uint8Array(1024);
@@ -176,9 +237,24 @@ class TrieBuilder {
   }
 
   insert(bytes: Uint8Array, length: number, cluster: number): void {
-    assert(length <= bytes.length * 8, 'a prefix is no longer than its address');
+    assert(length <= 128 && cluster < 2 ** 21, 'a prefix of an address, a cluster of the fleet');
+    const entryAt = (bytes[0] << 8) | bytes[1];
     let node = 0;
-    for (let depth = 0; depth < length; depth++) {
+    let depth = 0;
+    if (length >= ENTRY_BITS) {
+      node = this.#entry[entryAt];
+      if (node === 0) {
+        node = this.#descend(0, bytes, 0, ENTRY_BITS);
+        this.#entry[entryAt] = node;
+      }
+      depth = ENTRY_BITS;
+    }
+    this.#own(this.#descend(node, bytes, depth, length), cluster);
+  }
+
+  #descend(from: number, bytes: Uint8Array, start: number, end: number): number {
+    let node = from;
+    for (let depth = start; depth < end; depth++) {
       const slot = node * 2 + ((bytes[depth >>> 3] >>> (7 - (depth & 7))) & 1);
       let next = this.#children[slot];
       if (next === 0) {
@@ -188,17 +264,25 @@ class TrieBuilder {
       }
       node = next;
     }
-    if (this.#owner[node] === 0) {
-      this.#owner[node] = this.#clusterSets.length;
-      this.#clusterSets.push([cluster]);
-      return;
+    return node;
+  }
+
+  #own(node: number, cluster: number): void {
+    const owner = this.#owner[node];
+    if (owner === 0) {
+      this.#owner[node] = cluster + 1;
+    } else if (owner > 0) {
+      if (owner === cluster + 1) return;
+      this.#owner[node] = -1 - this.#shared.length;
+      this.#shared.push([owner - 1, cluster].sort((a, b) => a - b));
+    } else {
+      const clusters = this.#shared[-1 - owner];
+      if (!clusters.includes(cluster)) clusters.push(cluster);
+      clusters.sort((a, b) => a - b);
     }
-    const clusters = this.#clusterSets[this.#owner[node]];
-    if (!clusters.includes(cluster)) clusters.push(cluster);
   }
 
   finish(): Trie {
-    for (const clusters of this.#clusterSets) clusters.sort((a, b) => a - b);
     this.#emit(0, NO_COVER);
     this.#write(0);
     // In memory that threads share: a table of a million prefixes is built once.
@@ -209,13 +293,13 @@ class TrieBuilder {
     child.set(this.#child.subarray(0, nodes));
     value.set(this.#value.subarray(0, nodes));
     shallowest.set(this.#shallowest.subarray(0, nodes));
-    return { child, value, shallowest };
+    return { child, value, shallowest, ...strided(child, value) };
   }
 
   /** Writes everything below `node` and leaves what the node itself became in the #out fields. Depth is at most 128. */
   #emit(node: number, inherited: number): void {
     const owner = this.#owner[node];
-    const own = owner === 0 ? inherited : this.#covers.extend(inherited, this.#clusterSets[owner]);
+    const own = owner === 0 ? inherited : this.#covers.extend(inherited, this.#codeOf(owner));
     const left = this.#children[node * 2];
     const right = this.#children[node * 2 + 1];
     if (left === 0 && right === 0) {
@@ -239,6 +323,10 @@ class TrieBuilder {
     this.#setOut(leftChild, leftValue, leftShallowest);
     this.#write(pair);
     this.#setOut(pair, own, shallowest);
+  }
+
+  #codeOf(owner: number): number {
+    return owner > 0 ? owner - 1 : this.#covers.codeOf(this.#shared[-1 - owner]);
   }
 
   #emitChild(node: number, inherited: number): void {
@@ -268,6 +356,37 @@ class TrieBuilder {
     this.#value = grown(this.#value, Uint32Array);
     this.#shallowest = grown(this.#shallowest, Uint8Array);
   }
+}
+
+/** The same trie, STRIDE bits a step. */
+function strided(
+  child: Uint32Array,
+  value: Uint32Array,
+): { entry: Uint32Array; blocks: Uint32Array } {
+  let blocks = new Uint32Array(BLOCK * 256);
+  let count = 0;
+  const wordOf = (from: number, bits: number, levels: number): number => {
+    let node = from;
+    for (let shift = levels - 1; shift >= 0 && child[node] !== 0; shift--) {
+      node = child[node] + ((bits >>> shift) & 1);
+    }
+    return child[node] === 0 ? (IS_LEAF | value[node]) >>> 0 : blockOf(node);
+  };
+  const blockOf = (node: number): number => {
+    const block = count++;
+    if ((block + 1) * BLOCK > blocks.length) blocks = grown(blocks, Uint32Array);
+    for (let bits = 0; bits < BLOCK; bits++) {
+      // Not in one expression: the array may be another one once the word is known.
+      const word = wordOf(node, bits, STRIDE);
+      blocks[block * BLOCK + bits] = word;
+    }
+    return block;
+  };
+  const entry = new Uint32Array(new SharedArrayBuffer(4 << ENTRY_BITS));
+  for (let bits = 0; bits < entry.length; bits++) entry[bits] = wordOf(0, bits, ENTRY_BITS);
+  const shared = new Uint32Array(new SharedArrayBuffer(count * BLOCK * 4));
+  shared.set(blocks.subarray(0, count * BLOCK));
+  return { entry, blocks: shared };
 }
 
 function grown<A extends Uint32Array | Int32Array | Uint8Array>(

@@ -26,7 +26,17 @@ export { checkSnapshot, createFleet, type Fleet } from './fleet.ts';
 export { FleetHolder } from './fleet-holder.ts';
 export { bytesOf, holds, ordinalSet, type OrdinalSet } from './holdings.ts';
 export { LoadLedger, type LoadFrame } from './load.ts';
-export { buildPrefixTable, lookUp, lookUpScoped, type PrefixTable } from './place.ts';
+export {
+  buildPrefixTable,
+  coverOf,
+  homeOf,
+  lookUp,
+  lookUpScoped,
+  lookUpV4,
+  type PrefixEntry,
+  type PrefixTable,
+} from './place.ts';
+export { prefixScratch, readPrefix } from './prefix-text.ts';
 export { rankBoxes, rankFile, type Ranking } from './ranking.ts';
 export { blobSecretOf, openSession, sealSession } from './session-blob.ts';
 export { TokenMint } from './signing.ts';
