@@ -91,14 +91,7 @@ export class Fleet {
   putSite(record: SiteRecord, prefixesVersion: number): void {
     this.#sites.set(record.site.siteId, record);
     this.#prefixesVersion = prefixesVersion;
-    this.#clusters = [...this.#sites.values()].flatMap(({ site }) =>
-      site.clusters.map(({ clusterId, prefixes }) => ({
-        clusterId,
-        siteId: site.siteId,
-        country: site.country,
-        prefixes,
-      })),
-    );
+    this.#clusters = [...this.#sites.values()].flatMap(({ site }) => snapshotClusters(site));
   }
 
   site(siteId: SiteId): SiteRecord | undefined {
@@ -289,6 +282,18 @@ export class Fleet {
       sinceMs: to.sinceMs,
     };
   }
+}
+
+function snapshotClusters(site: Site): FleetParts['clusters'] {
+  const { siteId, country, latitude, longitude } = site;
+  return site.clusters.map(({ clusterId, prefixes }) => ({
+    clusterId,
+    siteId,
+    country,
+    ...(latitude === undefined ? {} : { latitude }),
+    ...(longitude === undefined ? {} : { longitude }),
+    prefixes,
+  }));
 }
 
 function freeze(box: MutableBox): void {

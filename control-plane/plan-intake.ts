@@ -107,6 +107,13 @@ function planProblems(
   if (!plan.members.some((member) => member.applianceId === plan.applianceId)) {
     problems.push(problem('it is not among the members of its own share'));
   }
+  const bands = plan.bands ?? [];
+  if (bands.some(({ weights }) => weights.length !== plan.members.length)) {
+    problems.push(problem('a band has not one weight per member'));
+  }
+  if (bands.some(({ fromDensity }, at) => at > 0 && fromDensity >= bands[at - 1].fromDensity)) {
+    problems.push(problem('its bands do not fall in density'));
+  }
   const unknown = [...plan.pins, ...plan.drops].find((ordinal) => !context.hasOrdinal(ordinal));
   if (unknown !== undefined) problems.push(problem(`ordinal ${unknown} was never given`));
   return problems;

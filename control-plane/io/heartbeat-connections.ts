@@ -36,6 +36,8 @@ const ANSWER_BACKLOG_BYTES_MAX = 256 * 1024; // of a box that does not read
 const REASON_BYTES_MAX = 120; // a close frame holds 123
 
 const CLOSE = { policy: 1008, tooBig: 1009, badData: 1007, unsupported: 1003, goingAway: 1001 };
+/** It said goodbye: stopped by its operator. A killed process or a cut line is 1006. */
+const CLOSED_BY_THE_BOX = new Set([1000, 1001, 1005]);
 const CLOSE_REPLACED = 4001;
 const CLOSE_REMOVED = 4003;
 
@@ -133,7 +135,8 @@ export class HeartbeatConnections {
     const why = closeReason === '' ? `code ${code}` : `code ${code}, ${closeReason}`;
     log.warn({ applianceId, code, closeReason }, 'appliance connection closed');
     const event = { name: 'closed', why } as const;
-    standingChanged(fleet.hear(applianceId, event, clock.monotonicMs(), clock.wallMs()));
+    const change = fleet.hear(applianceId, event, clock.monotonicMs(), clock.wallMs());
+    standingChanged(change, CLOSED_BY_THE_BOX.has(code));
   }
 
   #frame(connection: Connection, data: Buffer, isBinary: boolean): void {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import { openCompact } from '#base/jws.ts';
 import { JWS_TYPE, setDigestOf } from '../contract.ts';
@@ -55,6 +56,39 @@ test('steering sees a box serve, fill and vanish: a closed connection is pushed 
   await box.connect();
   await box.beat();
   await steering.until('the box to be back', () => steering.standingOf('box-1') === 'serving');
+});
+
+test('a box whose process is killed is out of steering and an alarm; one that says goodbye is no alarm', async (t) => {
+  const rig = await Rig.start(t);
+  await rig.putSite();
+  const polite = await rig.box('box-1');
+  const killed = await rig.box('box-2');
+  const steering = await rig.follow();
+  await polite.connect();
+  await polite.beat();
+  polite.disconnect();
+  await steering.until('goodbye', () => steering.standingOf('box-1') === 'gone-hard');
+  const script = `
+    const socket = new WebSocket(process.argv[1], { headers: { authorization: process.argv[2] } });
+    socket.addEventListener('open', () => socket.send(process.argv[3]));`;
+  const child = spawn(
+    process.execPath,
+    [
+      '-e',
+      script,
+      `${rig.url.replace('http', 'ws')}/v1/heartbeat`,
+      `Bearer ${killed.bearer}`,
+      JSON.stringify(exampleHeartbeat('boot', 1)),
+    ],
+    { stdio: 'inherit' },
+  );
+  t.after(() => child.kill('SIGKILL'));
+  await steering.until('the box to serve', () => steering.standingOf('box-2') === 'serving');
+  child.kill('SIGKILL');
+  await steering.until('the loss', () => steering.standingOf('box-2') === 'gone-hard');
+  const alarms = rig.controlPlane.plane.alarms.newest().map(({ what }) => what);
+  assert.equal(alarms.length, 1, alarms.join('\n'));
+  assert.match(alarms[0], /^box-2 is gone-hard: its connection was closed: code 1006/);
 });
 
 test('a second steering process gets the full snapshot, and both follow from there', async (t) => {

@@ -12,12 +12,19 @@ import type { OriginCounters } from '../dashboard/traffic.ts';
 
 const PERIOD_MS = 2 * SECOND_MS;
 const DEADLINE_MS = 1500; // below the period: no two questions overlap
+const UNANSWERED_ALARM = 5; // questions in a row: an origin that is still starting is no alarm
 const STATUS_BYTES_MAX = 1024 * 1024;
 
 const count = Type.Number({ minimum: 0 });
 const checkStatus = checker(
   Type.Object({ serveBytes: count, fillBytes: count, viewerBytes: count }),
 );
+
+export interface OriginEvents {
+  counters(counters: OriginCounters, atMs: number): void;
+  /** Once per outage. */
+  lost(why: string): void;
+}
 
 export interface OriginState {
   readonly status: OriginView['status'];
@@ -30,20 +37,16 @@ export class OriginMonitor {
   readonly #adminUrl: string;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #heard: (counters: OriginCounters, atMs: number) => void;
+  readonly #events: OriginEvents;
+  #unanswered = 0;
   #state: OriginState = { status: 'unknown', answeredAtMs: null, serveBytes: 0, fillBytes: 0 };
   #timer: Timer | null = null;
 
-  constructor(
-    adminUrl: string,
-    clock: Clock,
-    log: Logger,
-    heard: (counters: OriginCounters, atMs: number) => void,
-  ) {
+  constructor(adminUrl: string, clock: Clock, log: Logger, events: OriginEvents) {
     this.#adminUrl = adminUrl;
     this.#clock = clock;
     this.#log = log;
-    this.#heard = heard;
+    this.#events = events;
   }
 
   get state(): OriginState {
@@ -74,7 +77,8 @@ export class OriginMonitor {
       if (this.#state.status !== 'up')
         this.#log.info({ url: this.#adminUrl }, 'the origin answers');
       this.#state = { status: 'up', answeredAtMs: atMs, serveBytes, fillBytes };
-      this.#heard(checked.value, atMs);
+      this.#unanswered = 0;
+      this.#events.counters(checked.value, atMs);
       return;
     }
     const why = outcome.ok
@@ -84,5 +88,6 @@ export class OriginMonitor {
       this.#log.warn({ url: this.#adminUrl, why }, 'the origin does not answer');
     }
     this.#state = { ...this.#state, status: 'down' };
+    if (++this.#unanswered === UNANSWERED_ALARM) this.#events.lost(why);
   }
 }

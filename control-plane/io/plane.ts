@@ -39,8 +39,8 @@ export interface Plane {
   readonly planning: PlanningRuns;
   readonly signedClock: SignedClock;
   readonly authentication: Authentication;
-  /** Writes, logs and pushes a change of standing. */
-  readonly standingChanged: (change: StandingChange | null) => void;
+  /** Pushes, writes and logs a change of standing; a loss that nobody meant is an alarm. */
+  readonly standingChanged: (change: StandingChange | null, isMeant?: boolean) => void;
   /** Ends a box's heartbeat connection, if it has one. */
   readonly disconnect: (applianceId: string, why: string) => void;
   readonly view: () => FleetView;

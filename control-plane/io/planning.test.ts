@@ -122,6 +122,13 @@ test('a plan set is taken whole or not at all', async (t) => {
       422,
       /content|rise/,
     ],
+    [
+      'with a band that fits no member',
+      { ...good, plans: [{ ...plan, bands: [{ fromDensity: 0, copies: 1, weights: [1, 1] }] }] },
+      undefined,
+      422,
+      /one weight per member/,
+    ],
     ['without its order', { ...good, orders: [] }, undefined, 422, /order is not in the set/],
   ];
   for (const [what, set, key, status, message] of cases) {

@@ -18,7 +18,7 @@ import type { ControlPlaneConfig } from '../config.ts';
 import { JWS_TYPE } from '../contract.ts';
 import { fleetView, type PlanView } from '../dashboard/fleet-view.ts';
 import { Traffic } from '../dashboard/traffic.ts';
-import { Fleet } from '../fleet.ts';
+import { Fleet, type StandingChange } from '../fleet.ts';
 import type { ControlPlaneKeys } from '../trust.ts';
 import { Alarms } from './alarms.ts';
 import { applianceRoutes } from './appliance-routes.ts';
@@ -92,9 +92,15 @@ async function assemble(
   const catalogue = await restoreCatalogue(store, keys, clock);
   const fleet = restoreFleet(store, catalogue, clock);
   const traffic = new Traffic();
-  const origin = new OriginMonitor(config.origin.adminUrl, clock, log, (counters, atMs) =>
-    traffic.fromOrigin(counters, atMs),
-  );
+  const origin = new OriginMonitor(config.origin.adminUrl, clock, log, {
+    counters: (counters, atMs) => traffic.fromOrigin(counters, atMs),
+    lost: (why) =>
+      alarms.raise(
+        `the origin does not answer: ${why}`,
+        config.origin.adminUrl,
+        'boxes serve what they hold and fill from each other; what nobody holds is missing until the origin runs again',
+      ),
+  });
   const publisher = new SnapshotPublisher({
     parts: () => fleet.parts(config.origin.baseUrl),
     freezeLoads: () => fleet.freezeLoads(),
@@ -128,10 +134,11 @@ async function assemble(
     ),
     signedClock: new SignedClock(keys.manifestKey, clock),
     authentication: new Authentication(config, keys, fleet, clock),
-    standingChanged: (change) => {
+    standingChanged: (change, isMeant = false) => {
       if (change === null) return;
       publisher.changed('now'); // first of all: viewers wait for this
       store.setStanding(change);
+      if (!isMeant) alarmOfLoss(alarms, fleet, change);
       log.info({ event: 'standing', ...change }, `${change.applianceId}: ${change.to}`);
     },
     disconnect: (applianceId, why) => boxes.disconnect(applianceId, why),
@@ -156,6 +163,19 @@ async function assemble(
     },
   };
   return { plane, boxes, origin, keepHoldings: holdingsKeeper(store, fleet) };
+}
+
+/** A box that viewers were sent to and that went without draining. */
+function alarmOfLoss(alarms: Alarms, fleet: Fleet, change: StandingChange): void {
+  if (change.from !== 'serving' || change.to === 'draining') return;
+  const { applianceId, reasons, to } = change;
+  alarms.raise(
+    `${applianceId} is ${to}: ${reasons.join(', ')}`,
+    fleet.box(applianceId)?.record.baseUrl ?? applianceId,
+    to === 'down'
+      ? 'viewers go elsewhere meanwhile; its own log and /status say more about these reasons'
+      : 'viewers go elsewhere meanwhile; check that the machine has power and network, and that the process runs',
+  );
 }
 
 /** Loads the catalogue; listings signed by a key that is no longer trusted are signed again. */
