@@ -69,6 +69,7 @@ type Client =
 /** A player asks for one target many times: taken apart once, with the URI that its token must cover. */
 interface KnownTarget {
   readonly location: ContentLocation;
+  // of the request that was last here: read them before anything is awaited
   host: string;
   secure: boolean;
   uri: string;
@@ -94,14 +95,14 @@ export class ContentHandler {
     }
     const target = this.#target(request);
     if (target === null) return answers.notFound();
-    const { location } = target;
+    const { location, uri } = target;
     if (location.token !== null) {
       const known = verdicts.peek(location.token);
-      if (known !== null) return this.#viewer(request, target, known);
+      if (known !== null) return this.#viewer(request, location, uri, known);
       const view = keep(request);
       return verdicts
         .verify(location.token, view.remoteAddress)
-        .then((verdict) => this.#viewer(view, target, verdict));
+        .then((verdict) => this.#viewer(view, location, uri, verdict));
     }
     const bearer = bearerOf(request.authorization);
     if (bearer === null) {
@@ -136,13 +137,13 @@ export class ContentHandler {
 
   #viewer(
     request: RequestView,
-    target: KnownTarget,
+    location: ContentLocation,
+    uri: string,
     verdict: TokenVerdict,
   ): Answer | Promise<Answer> {
     if (!verdict.ok)
       return this.#denied(verdict.refusal, 'this token does not open this file here');
     const { token } = verdict;
-    const { location, uri } = target;
     if (!isFile(location) || location.resource !== 'file' || !token.covers(uri)) {
       return this.#denied('token-uri', 'the token is for another title');
     }
