@@ -33,7 +33,7 @@ test(`after each of ${KILLS} random kills every chunk called present is present 
       child.kill('SIGKILL');
       await once(child, 'exit');
       const store = openKillLoopStore(directory);
-      for (const entry of [...store.entries()]) {
+      for (const entry of store.entries()) {
         for (let index = 0; index < entry.chunkCount; index++) {
           if (!entry.has(index)) continue;
           assert.equal(
