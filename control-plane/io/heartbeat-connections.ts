@@ -49,6 +49,7 @@ interface Connection {
   /** Boot id of the process that this connection replaced while it was alive. */
   readonly replacedBootId: string | null;
   isReplaced: boolean;
+  isRefused: boolean; // closing for something it sent: what still arrives is not read
   closeReason: string;
   /** When the whole list of holdings was asked for; null once it came. */
   fullAskedAtMs: number | null;
@@ -80,6 +81,7 @@ export class HeartbeatConnections {
       fulls: new TokenBucket(FULL_BURST, FULL_PER_SECOND, nowMs),
       replacedBootId: this.#replace(applianceId, nowMs),
       isReplaced: false,
+      isRefused: false,
       closeReason: '',
       fullAskedAtMs: null,
     };
@@ -140,7 +142,7 @@ export class HeartbeatConnections {
   }
 
   #frame(connection: Connection, data: Buffer, isBinary: boolean): void {
-    if (connection.isReplaced) return;
+    if (connection.isReplaced || connection.isRefused || this.#isStopping) return;
     const nowMs = this.#plane().clock.monotonicMs();
     if (!connection.frames.take(nowMs)) {
       return this.#refuse(connection, CLOSE.policy, `over ${FRAMES_PER_SECOND} frames a second`);
@@ -218,13 +220,16 @@ export class HeartbeatConnections {
   async #answer(connection: Connection, sequence: number, resyncHoldings: boolean): Promise<void> {
     const { clock, fleet, keys, manifests, signedClock } = this.#plane();
     const { applianceId, socket } = connection;
+    const signedTime = await signedClock.now();
+    // Signing took a moment: the connection may be gone, and with it everything that would be read below.
+    if (this.#isStopping || socket.readyState !== socket.OPEN) return;
     const box = fleet.box(applianceId);
     const site = box === undefined ? undefined : fleet.site(box.record.siteId);
     if (site === undefined) return;
     const answer: HeartbeatAnswer = {
       type: 'answer',
       sequence,
-      signedTime: await signedClock.now(),
+      signedTime,
       versions: {
         manifest: manifests.versionOf(applianceId),
         sources: fleet.sourcesVersion,
@@ -235,7 +240,6 @@ export class HeartbeatConnections {
       fillWindow: fillWindowAt(site.site.fillWindow, clock.wallMs()),
       resyncHoldings,
     };
-    if (socket.readyState !== socket.OPEN) return;
     if (socket.bufferedAmount > ANSWER_BACKLOG_BYTES_MAX) return; // its silence will be noticed
     socket.send(JSON.stringify(answer));
   }
@@ -243,6 +247,7 @@ export class HeartbeatConnections {
   #refuse(connection: Connection, code: number, reason: string): void {
     const { applianceId, socket } = connection;
     this.#plane().log.warn({ applianceId, code, reason }, 'appliance connection refused a frame');
+    connection.isRefused = true;
     connection.closeReason = reason;
     socket.close(code, Buffer.from(reason).subarray(0, REASON_BYTES_MAX).toString('utf8'));
   }

@@ -324,7 +324,7 @@ class RunningControlPlane implements ControlPlane {
     for (const timer of this.#timers.splice(0)) timer.cancel();
     this.#parts.origin.stop();
     this.#parts.boxes.stop();
-    this.plane.publisher.stop();
+    await this.plane.publisher.stop();
     await this.plane.planning.stop();
     await this.#server.close();
     this.#parts.keepHoldings();

@@ -50,6 +50,7 @@ export class SnapshotPublisher {
   #reserved: number;
   #dirty = true;
   #queued = 0;
+  #isStopped = false;
   #turn: Promise<void> = Promise.resolve();
 
   constructor(deps: SnapshotPublisherDeps) {
@@ -81,10 +82,13 @@ export class SnapshotPublisher {
     );
   }
 
-  stop(): void {
+  /** Resolves once nothing is being published any more. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
     for (const timer of this.#timers.splice(0)) timer.cancel();
     for (const sink of this.#subscribers) sink.close();
     this.#subscribers.clear();
+    await this.#turn;
   }
 
   changed(when: 'now' | 'soon'): void {
@@ -121,6 +125,7 @@ export class SnapshotPublisher {
   }
 
   #enqueue(run: () => Promise<void>): void {
+    if (this.#isStopped) return;
     this.#queued++;
     this.#turn = this.#turn
       .then(run)
