@@ -91,6 +91,10 @@ export class CompleteCdn implements AsyncDisposable {
     return `http://${this.address}:${this.#portBase + 1}`;
   }
 
+  originStatus(): Promise<unknown> {
+    return call('GET', `http://${this.address}:${this.#portBase + 2}/status`);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const server of this.#servers.reverse()) await server[Symbol.asyncDispose]();
     rmSync(this.directory, { recursive: true, force: true });
