@@ -32,6 +32,7 @@ import {
 /** @typedef {import('../../fleet-view.ts').SiteView} SiteView */
 /** @typedef {import('../../fleet-view.ts').ApplianceView} ApplianceView */
 
+const BY_NUMBER = new Intl.Collator('en', { numeric: true }); // oca-2 before oca-10
 const COLUMNS = [
   ['c-box', 'Appliance'],
   ['c-serve', 'To viewers now'],
@@ -66,7 +67,10 @@ export class BoxTables {
     const living = new Set();
     for (const site of view.sites) {
       const rows = [];
-      for (const box of site.appliances) {
+      const boxes = [...site.appliances].sort((one, other) =>
+        BY_NUMBER.compare(one.applianceId, other.applianceId),
+      );
+      for (const box of boxes) {
         living.add(box.applianceId);
         const row = this.#rowOf(box.applianceId);
         row.update(box, site, view.atMs, this.#reasons.take(box, view.atMs));

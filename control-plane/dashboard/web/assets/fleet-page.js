@@ -20,6 +20,7 @@ import {
 /** @typedef {import('./fleet-feed.js').Sighting} Sighting */
 
 const TICK_MS = 250;
+const RUN_SHOWN_CHARACTERS = 12;
 const LOST_AFTER_MS = 4500; // two polls without an answer
 
 const tables = new BoxTables(byId('sites'));
@@ -102,7 +103,9 @@ function showAround({ atMs, origin, plan, steering, catalogue }) {
     setText(byId('plan-note'), 'Make one now: nightfill plan');
     setChildren(byId('plan-problems'), []);
   } else {
-    setText(byId('plan'), `${plan.planDate}, ${plan.run}`);
+    // A run is named by a digest: its head tells two runs apart, the whole is in the tip.
+    setText(byId('plan'), `${plan.planDate}, run ${plan.run.slice(0, RUN_SHOWN_CHARACTERS)}`);
+    setAttribute(byId('plan'), 'title', plan.run);
     const age = formatDuration(atMs - plan.takenInAtMs);
     const planned = formatShare(plan.plannedOffloadShare);
     const well = plan.problems.length === 0 ? ', no problems' : '';

@@ -92,7 +92,9 @@ export class Player {
 
   /** Best first, as of now: the playlist's ranks, changed by steering and by what failed. */
   get ranking() {
-    return this.#hls?.pathwayPriority ?? this.pathways;
+    const priority = this.#hls?.pathwayPriority ?? this.pathways;
+    // Steering may name boxes that this playlist has no address of: the player cannot go there.
+    return priority.filter((/** @type {string} */ id) => this.pathways.includes(id));
   }
 
   get bufferedSeconds() {

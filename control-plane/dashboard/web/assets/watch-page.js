@@ -188,14 +188,13 @@ function showServed() {
   const servedBy = player.status.kind === 'playing' ? player.delivery.servedBy : null;
   setText(byId('served'), servedBy ?? (player.isFailing ? 'nobody' : UNKNOWN));
   dress(byId('served-chip'), servedBy);
-  const { claims } = player;
   const none =
     player.pathways.length === 0
       ? 'playback gave no ranking yet'
       : player.isFailing
         ? 'every box that was ranked failed'
         : 'no segment yet';
-  setText(byId('served-why'), servedBy === null ? none : rankWords(claims));
+  setText(byId('served-why'), servedBy === null ? none : rankWords(servedBy));
   const target = servedBy === null || servedBy === ORIGIN_ID ? null : servedBy;
   const hint = byId('hint');
   const key = target ?? '';
@@ -212,15 +211,16 @@ function showServed() {
   );
 }
 
-/** @param {{ home: string, reason: string } | null} claims */
-function rankWords(claims) {
-  if (claims === null) return 'the token says nothing of the reason';
-  if (claims.home === 'unknown') return 'this viewer’s address is in no cluster’s prefixes';
-  const home = `home cluster ${claims.home}`;
-  if (claims.reason === 'home') return `ranked by ${home}, which holds the file`;
-  if (claims.reason === 'content') return `${home} lacks the file`;
-  if (claims.reason === 'health') return `${home} is unwell or full`;
-  return `${home}, reason “${claims.reason}”`;
+/**
+ * Where the viewer is at home, where this box is, and why the token says that it was ranked so.
+ * @param {string} servedBy
+ */
+function rankWords(servedBy) {
+  const { claims } = player;
+  if (claims === null) return 'the token tells no home and no reason';
+  const cluster = fleet.get(servedBy)?.clusterId;
+  const box = cluster === undefined ? '' : `, box in ${cluster}`;
+  return `viewer’s home ${claims.home}${box}, token’s reason: ${claims.reason}`;
 }
 
 function showFacts() {
