@@ -25,7 +25,10 @@ const OWNERS: readonly { commands: readonly string[]; load: () => Promise<AddCom
     load: async () => (await import('./control-plane/main.ts')).addCommands,
   },
   { commands: ['appliance'], load: async () => (await import('./appliance/main.ts')).addCommands },
-  { commands: ['steering'], load: async () => (await import('./steering/main.ts')).addCommands },
+  {
+    commands: ['steering', 'explain'],
+    load: async () => (await import('./steering/main.ts')).addCommands,
+  },
   {
     commands: ['plan', 'forecast', 'simulate'],
     load: async () => (await import('./fill-planner/main.ts')).addCommands,

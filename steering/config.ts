@@ -113,6 +113,24 @@ export const SteeringConfigSchema = Type.Object(
       },
       { additionalProperties: false, default: {} },
     ),
+    decisionLog: Type.Object(
+      {
+        files: Type.Integer({
+          minimum: 0,
+          maximum: 1000,
+          default: 4,
+          description: 'kept below stateDir/decisions, for "nightfill explain --replay"; 0: none',
+        }),
+        fileBytesMax: Type.Integer({ minimum: 65_536, maximum: 2 ** 40, default: 16_777_216 }),
+        perSecondMax: Type.Integer({
+          minimum: 1,
+          maximum: 1_000_000,
+          default: 200,
+          description: 'decisions written a second; the others are counted only',
+        }),
+      },
+      { additionalProperties: false, default: {} },
+    ),
     logLevel: Type.Union(
       LOG_LEVELS.map((level) => Type.Literal(level)),
       { default: 'info' },

@@ -85,6 +85,22 @@ export const PlayAnswerSchema = Type.Object({
 export type PlayAnswer = Static<typeof PlayAnswerSchema>;
 export const checkPlayAnswer = checker(PlayAnswerSchema);
 
+/** `POST /v1/explain`, bearer token of role "operator": what a play request would get now, and why. */
+export const ExplainRequestSchema = Type.Object(
+  {
+    titleId: Type.Optional(PlayRequestSchema.properties.titleId),
+    fileId: Type.Optional(
+      Type.String({ pattern: FILE_ID_PATTERN, description: 'without a title: any that has it' }),
+    ),
+    clientAddress: PlayRequestSchema.properties.clientAddress,
+    country: PlayRequestSchema.properties.country,
+    session: Type.Optional(PlayRequestSchema.properties.session),
+  },
+  { additionalProperties: false },
+);
+export type ExplainRequest = Static<typeof ExplainRequestSchema>;
+export const checkExplainRequest = checker(ExplainRequestSchema);
+
 // ---------------------------------------------------------------- content steering
 
 export const STEERING_CONTENT_TYPE = 'application/vnd.apple.steering-list';

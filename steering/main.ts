@@ -1,11 +1,13 @@
 /**
  * `nightfill steering`: reads configuration and key, starts the service, stops it on a signal.
+ * `nightfill explain`: asks a running node why, or replays its decision log.
  */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { systemClock } from '#base/clock.ts';
 import { readConfigFile } from '#base/config.ts';
+import { callJsonOk } from '#base/io/http-client.ts';
 import { openStateDir } from '#base/io/state-dir.ts';
 import { importSigningKey, type JWK } from '#base/jws.ts';
 import { createLogger } from '#base/log.ts';
@@ -13,10 +15,13 @@ import { codeOf, messageOf } from '#base/outcome.ts';
 import { systemRandom } from '#base/random.ts';
 import { createKeyRing } from '#control-plane/control-plane.ts';
 import { configProblems, SteeringConfigSchema, type SteeringConfig } from './config.ts';
+import { replay } from './decision-log.ts';
+import { explanationText, type Explanation } from './explain.ts';
 import { STATE_FORMAT } from './io/steering-service.ts';
 import { blobSecretOf, createSteering } from './steering.ts';
 
 const STOP_MS_MAX = 3000;
+const EXPLAIN_DEADLINE_MS = 5000;
 
 export function addCommands(program: Command): void {
   program
@@ -32,6 +37,64 @@ export function addCommands(program: Command): void {
       }
       await run(config);
     });
+  program
+    .command('explain')
+    .description('why a client is sent where it is; or takes logged decisions again')
+    .option('--steering <url>', 'a steering node')
+    .option('--token-file <file>', 'a service token of role "operator"')
+    .option('--client <address>', 'the client’s IP address')
+    .option('--title <id>')
+    .option('--file <id>', 'without --title: any title that has it')
+    .option('--country <code>', 'as the playback service would tell it')
+    .option('--session <id>', 'as the playback service would tell it')
+    .option('--json', 'the whole answer')
+    .option('--replay <file>', 'a decision log: every decision must come out the same')
+    .action(explain);
+}
+
+interface ExplainOptions {
+  readonly replay?: string;
+  readonly steering?: string;
+  readonly tokenFile?: string;
+  readonly client?: string;
+  readonly title?: string;
+  readonly file?: string;
+  readonly country?: string;
+  readonly session?: string;
+  readonly json?: true;
+}
+
+async function explain(options: ExplainOptions): Promise<void> {
+  if (options.replay !== undefined) {
+    const result = replay(readFileSync(options.replay, 'utf8').split('\n'));
+    console.log(JSON.stringify(result, null, 2));
+    if (result.problem !== null || result.same !== result.decisions) process.exitCode = 1;
+    return;
+  }
+  const { steering, tokenFile, client } = options;
+  if (steering === undefined || tokenFile === undefined || client === undefined) {
+    throw new Error(
+      'explain needs --replay FILE, or --steering URL --token-file FILE --client ADDRESS and --title or --file',
+    );
+  }
+  const answer = await callJsonOk({
+    method: 'POST',
+    url: `${steering}/v1/explain`,
+    bearer: readFileSync(tokenFile, 'utf8').trim(),
+    body: {
+      clientAddress: client,
+      ...(options.title === undefined ? {} : { titleId: options.title }),
+      ...(options.file === undefined ? {} : { fileId: options.file }),
+      ...(options.country === undefined ? {} : { country: options.country }),
+      ...(options.session === undefined ? {} : { session: options.session }),
+    },
+    deadlineMs: EXPLAIN_DEADLINE_MS,
+  });
+  if (!answer.ok) throw new Error(answer.failure.detail);
+  const explanation = answer.value as Explanation;
+  console.log(
+    options.json === true ? JSON.stringify(explanation, null, 2) : explanationText(explanation),
+  );
 }
 
 async function run(config: SteeringConfig): Promise<void> {

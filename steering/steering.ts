@@ -15,6 +15,14 @@ export {
   type PlayRefusal,
 } from './answer.ts';
 export { candidatesFor, createWorld, locate, type Candidates, type World } from './candidates.ts';
+export {
+  loadRecord,
+  playRecord,
+  replay,
+  type LogRecord,
+  type ReplayResult,
+} from './decision-log.ts';
+export { explainPlay, explanationText, type Explanation } from './explain.ts';
 export { EMPTY_RESPONSE, readQuery, writeResponse } from './dns/message.ts';
 export { CookieJar } from './dns/cookie.ts';
 export { RATE_LIMITS, RateLimit, type RateLimits } from './dns/rate-limit.ts';

@@ -6,7 +6,14 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { isLoopback, parseAddress } from '#base/address.ts';
 import { codeOf, messageOf } from '#base/outcome.ts';
 import type { ServiceRole, ServiceToken } from '#control-plane/contract.ts';
-import { checkPlayRequest, STEERING_CONTENT_TYPE, type PlayAnswer } from '../contract.ts';
+import {
+  checkExplainRequest,
+  checkPlayRequest,
+  STEERING_CONTENT_TYPE,
+  type ExplainRequest,
+  type PlayAnswer,
+} from '../contract.ts';
+import type { Explanation } from '../explain.ts';
 import type { PlayRefusal } from '../answer.ts';
 import { parseHints, type PlayerHints } from '../content-steering.ts';
 import type { PlayRequest, SteeringManifest } from '../contract.ts';
@@ -15,6 +22,7 @@ export interface HttpFace {
   readonly serviceTokens: readonly ServiceToken[];
   readonly isOpenAdmin: boolean; // bound to loopback: status and metrics need no token
   play(request: PlayRequest): Promise<PlayAnswer | PlayRefusal | 'not-ready'>;
+  explain(request: ExplainRequest): Explanation | PlayRefusal | 'not-ready';
   steer(
     kind: 'hls' | 'dash',
     blob: string,
@@ -44,7 +52,7 @@ export function createHttpServer(face: HttpFace): FastifyInstance {
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send({
       error: 'no-such-page',
-      message: `${request.method} ${request.url.slice(0, 200)}: steering answers POST /v1/play, GET /v1/hls/:session, GET /v1/dash/:session, GET /status, GET /metrics`,
+      message: `${request.method} ${request.url.slice(0, 200)}: steering answers POST /v1/play, POST /v1/explain, GET /v1/hls/:session, GET /v1/dash/:session, GET /status, GET /metrics`,
       problems: [],
     }),
   );
@@ -58,28 +66,41 @@ function addPlay(app: FastifyInstance, face: HttpFace): void {
   app.post('/v1/play', async (request, reply) => {
     if (!mayCall(face.serviceTokens, request, 'playback')) return unauthorised(reply, 'playback');
     const checked = checkPlayRequest(request.body);
-    if (!checked.ok) {
-      return reply.code(400).send({
-        error: 'invalid',
-        message: 'the request is not valid',
-        problems: checked.failure,
-      });
-    }
+    if (!checked.ok) return invalid(reply, checked.failure);
     const answer = await face.play(checked.value);
-    if (answer === 'not-ready') {
-      return reply.code(503).header('retry-after', '1').send({
-        error: 'not-ready',
-        message:
-          'no fleet snapshot yet: the control plane has not been reached since this node was set up',
-        problems: [],
-      });
-    }
-    if ('kind' in answer) {
-      const { error, message, problems } = answer;
-      return reply.code(answer.status).send({ error, message, problems });
-    }
+    if (answer === 'not-ready') return notReady(reply);
+    if ('kind' in answer) return refused(reply, answer);
     return reply.header('cache-control', 'no-store').send(answer);
   });
+  app.post('/v1/explain', (request, reply) => {
+    if (!mayCall(face.serviceTokens, request, 'operator')) return unauthorised(reply, 'operator');
+    const checked = checkExplainRequest(request.body);
+    if (!checked.ok) return invalid(reply, checked.failure);
+    const answer = face.explain(checked.value);
+    if (answer === 'not-ready') return notReady(reply);
+    if (answer.kind === 'refused') return refused(reply, answer);
+    return reply.header('cache-control', 'no-store').send(answer);
+  });
+}
+
+function invalid(reply: FastifyReply, problems: readonly string[]): FastifyReply {
+  return reply.code(400).send({ error: 'invalid', message: 'the request is not valid', problems });
+}
+
+function notReady(reply: FastifyReply): FastifyReply {
+  return reply.code(503).header('retry-after', '1').send({
+    error: 'not-ready',
+    message:
+      'no fleet snapshot yet: the control plane has not been reached since this node was set up',
+    problems: [],
+  });
+}
+
+function refused(
+  reply: FastifyReply,
+  { status, error, message, problems }: PlayRefusal,
+): FastifyReply {
+  return reply.code(status).send({ error, message, problems });
 }
 
 function addContentSteering(app: FastifyInstance, face: HttpFace): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import os from 'node:os';
@@ -29,6 +29,7 @@ import {
   verifyViewerToken,
   type PlayAnswer,
 } from '../contract.ts';
+import { replay } from '../decision-log.ts';
 import { EXAMPLE_FILES, EXAMPLE_TITLE, exampleSnapshot } from '../example-fleet.ts';
 import { blobSecretOf } from '../session-blob.ts';
 import { createSteering, type SteeringService } from './steering-service.ts';
@@ -514,6 +515,29 @@ test('status and metrics tell what is known, each figure with its age', async (c
   const metrics = await (await fetch(`${it.url}/metrics`)).text();
   assert.match(metrics, /nightfill_steering_snapshot_version 7/);
   assert.match(metrics, /# TYPE nightfill_steering_play_answers_total counter/);
+});
+
+test('operators are told why, and the decisions that were logged replay bit for bit', async (context) => {
+  const it = await rig(context);
+  await until('the snapshot is taken', hasVersion(it, 7));
+  for (let at = 0; at < 30; at++) {
+    await play(it, { ...REQUEST, session: `s${at}`, clientAddress: `10.${1 + (at % 4)}.7.9` });
+  }
+  assert.equal((await post(it, { ...REQUEST, titleId: 'nope' })).status, 404);
+  const explain = (body: object, bearer: string) =>
+    callJson({ method: 'POST', url: `${it.url}/v1/explain`, body, bearer, deadlineMs: 2000 });
+  const ask = { fileId: EXAMPLE_FILES[0], clientAddress: '10.1.2.3' };
+  const refused = await explain(ask, PLAYBACK);
+  assert.ok(refused.ok && refused.value.status === 401, 'not for the playback service');
+  const told = await explain(ask, OPERATOR);
+  assert.ok(told.ok && told.value.status === 200);
+  assert.match(JSON.stringify(told.value.body), /"home":"lyon-1".*"verdict":"chosen"/);
+
+  await it.service.stop();
+  const directory = path.join(it.config.stateDir, 'decisions');
+  const [file] = readdirSync(directory);
+  const result = replay(readFileSync(path.join(directory, file), 'utf8').split('\n'));
+  assert.deepEqual(result, { decisions: 31, same: 31, different: [], problem: null });
 });
 
 const run = promisify(execFile);

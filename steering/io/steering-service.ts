@@ -24,8 +24,9 @@ import {
   type PlayerHints,
   type TtlPolicy,
 } from '../content-steering.ts';
-import type { PlayAnswer, PlayRequest, SteeringManifest } from '../contract.ts';
+import type { ExplainRequest, PlayAnswer, PlayRequest, SteeringManifest } from '../contract.ts';
 import type { ZoneOptions } from '../dns/zone.ts';
+import { explainPlay, type Explanation } from '../explain.ts';
 import { noEvidence, stepEvidence, type Evidence } from '../evidence.ts';
 import { FleetHolder } from '../fleet-holder.ts';
 import { LoadLedger, LOAD_EPOCH_MS } from '../load.ts';
@@ -35,6 +36,7 @@ import { DnsPool } from './dns-pool.ts';
 import { FleetStream } from './fleet-stream.ts';
 import { createHttpServer } from './http-server.ts';
 import { createMetrics } from './metrics.ts';
+import { DecisionLogFile } from './decision-log-file.ts';
 import { Prober, type ProbeTarget } from './prober.ts';
 import { loadSnapshot, saveSnapshot } from './snapshot-file.ts';
 
@@ -71,6 +73,7 @@ export class SteeringService {
   readonly #stream: FleetStream;
   readonly #prober: Prober;
   readonly #dns: DnsPool;
+  readonly #decisions: DecisionLogFile;
   readonly #http: FastifyInstance;
   readonly #snapshotFile: string;
   readonly #ttl: TtlPolicy;
@@ -132,11 +135,18 @@ export class SteeringService {
       clock,
       log,
     );
+    this.#decisions = new DecisionLogFile({
+      directory: path.join(config.stateDir, 'decisions'),
+      ...config.decisionLog,
+      clock,
+      log,
+    });
     const metrics = createMetrics(() => this.#figures());
     this.#http = createHttpServer({
       serviceTokens: config.serviceTokens,
       isOpenAdmin: isLoopback(config.listen.address),
       play: (request) => this.play(request),
+      explain: (request) => this.explain(request),
       steer: (kind, blob, caller, hints) => this.steer(kind, blob, caller, hints),
       status: () => this.status(),
       metrics,
@@ -167,7 +177,12 @@ export class SteeringService {
   async stop(): Promise<void> {
     for (const timer of this.#timers) timer.cancel();
     this.#prober.stop();
-    await Promise.all([this.#stream.stop(), this.#http.close(), this.#dns.stop()]);
+    await Promise.all([
+      this.#stream.stop(),
+      this.#http.close(),
+      this.#dns.stop(),
+      this.#decisions.stop(),
+    ]);
     this.#keep();
   }
 
@@ -176,6 +191,7 @@ export class SteeringService {
     if (world === null) return 'not-ready';
     const { clock, config, random, blobSecret } = this.#deps;
     const decision = decidePlay(world, request);
+    this.#decisions.play(world, request, decision);
     if (decision.kind === 'refused') {
       this.#counts.playRefused++;
       return decision;
@@ -205,6 +221,23 @@ export class SteeringService {
       { hls: `${config.publicUrl}/v1/hls/${blob}`, dash: `${config.publicUrl}/v1/dash/${blob}` },
       jitteredTtl(this.#ttl, decision.isDegraded, random),
     );
+  }
+
+  /** What `play` would decide now, and why. Nothing is assigned by it. `titleId` may be left to the file. */
+  explain(request: ExplainRequest): Explanation | PlayRefusal | 'not-ready' {
+    if (this.#world === null) return 'not-ready';
+    const { fileId, ...rest } = request;
+    const titleId = request.titleId ?? this.#titleOf(fileId) ?? 'unknown';
+    const fileIds = fileId === undefined ? {} : { fileIds: [fileId] };
+    return explainPlay(this.#world, { session: 'explain', ...rest, ...fileIds, titleId });
+  }
+
+  #titleOf(fileId: string | undefined): string | null {
+    if (fileId === undefined) return null;
+    for (const [titleId, { ordinalOf }] of this.#world?.fleet.titles ?? []) {
+      if (ordinalOf.has(fileId)) return titleId;
+    }
+    return null;
   }
 
   steer(
@@ -283,6 +316,8 @@ export class SteeringService {
       }),
       counts: { ...this.#counts, tokensSigned: this.#mint.signed, tokensReused: this.#mint.reused },
       probes: this.#prober.probes,
+      decisionsLogged: this.#decisions.written,
+      decisionsNotLogged: this.#decisions.leftOut,
       dns: this.#dns.counters,
     };
   }
@@ -354,6 +389,7 @@ export class SteeringService {
     }
     if (offer.kind === 'same') return 'go-on';
     this.#lastRefusal = null;
+    this.#decisions.message(message);
     this.#receivedAtMs = clock.wallMs();
     this.#fromDisk = false;
     this.#isKept = false;
