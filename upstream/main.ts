@@ -1,6 +1,7 @@
 /**
  * `nightfill publish | origin | playback`: the composition root of upstream.
  */
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { systemClock } from '#base/clock.ts';
@@ -73,22 +74,14 @@ export function addCommands(program: Command): void {
 
 async function runPlayback(config: PlaybackConfig) {
   const { createPlaybackServer } = await import('./io/playback-server.ts');
-  const { PlaybackSources } = await import('./io/playback-sources.ts');
   const { openStateDir } = await import('#base/io/state-dir.ts');
   const log = createLogger('playback', config.logLevel);
   await runDaemon(log, async () => {
     openStateDir(config.stateDir, '1');
-    const sources = new PlaybackSources(config, systemClock);
-    const server = createPlaybackServer({ config, sources, log });
+    const server = createPlaybackServer({ config, clock: systemClock, log });
     await server.listen({ host: config.listen.address, port: config.listen.port });
-    return {
-      ready: { address: config.listen.address, port: config.listen.port },
-      stop: async () => {
-        server.server.closeAllConnections();
-        await server.close();
-        await sources.close();
-      },
-    };
+    const { address, port } = server.server.address() as AddressInfo;
+    return { ready: { address, port }, stop: () => server.close() };
   });
 }
 

@@ -1,259 +1,357 @@
 /**
  * The reference playback service: HLS and DASH manifests whose every URL steering ranked and signed.
  *
- *   GET /play/<titleId>/master.m3u8, /play/<titleId>/manifest.mpd    start a viewing
- *   GET /hls/<session>/<pathwayId>/<fileId>.m3u8?title=<titleId>     one file on one appliance
- *   GET /play/<titleId>.json                                         {play, listing}: for clients that play no video
+ *   GET /play/<titleId>/master.m3u8, /play/<titleId>/manifest.mpd     start a viewing
+ *   GET /hls/<session>/<pathwayId>/<fileId>.m3u8?title=<titleId>      one file on one box
+ *   GET /play/<titleId>.json[?files=<fileId>,...]                     {session, play, listing}: for clients that play no video
  *
- * The client's address is the socket's; `?client=` is taken from loopback callers only. A 502 says that a neighbour is
- * gone, never that the title is: players retry it, and nothing caches it.
+ * The viewer's address is the socket's. `?client=` and `?country=` stand in for it, for callers on loopback only.
+ *
+ * Errors: JSON {error, message}. 400 and 403 the caller's, 404 not there, 422 nothing to stream, and 502 when a neighbour
+ *         is gone: this is a gateway to steering, the title is fine, and players ask for a manifest again on any 5xx (the
+ *         rule "never 503" is for bytes, where a player would wait instead of leaving for the next box)
  */
 import { randomBytes } from 'node:crypto';
-import { gzipSync } from 'node:zlib';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { isLoopback, parseAddress } from '#base/address.ts';
+import { formatAddress, isLoopback, parseAddress } from '#base/address.ts';
+import type { Clock } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
-import { failed, success, type Failure, type Outcome } from '#base/outcome.ts';
-import { PLAY_FILES_MAX } from '#steering/contract.ts';
+import { failed, messageOf, success, type Outcome } from '#base/outcome.ts';
+import { SECOND_MS } from '#base/units.ts';
+import { PLAY_FILES_MAX, type PlayRequest } from '#steering/contract.ts';
 import type { PlaybackConfig } from '../config.ts';
-import { FILE_ID, TITLE_ID, type FileEntry } from '../contract.ts';
-import { mpd } from '../playback/dash.ts';
-import { mediaPlaylist, multivariantPlaylist } from '../playback/hls.ts';
-import {
-  commonPathways,
-  durationSecondsOf,
-  type Presentation,
-  type Rendition,
-} from '../playback/presentation.ts';
-import { Sessions, urlOn, type Viewing } from '../playback/sessions.ts';
-import type { PlaybackSources } from './playback-sources.ts';
+import { FILE_ID, TITLE_ID, type FileId, type TitleListing } from '../contract.ts';
+import { DASH_CONTENT_TYPE, mediaPresentation } from '../playback/dash.ts';
+import { HLS_CONTENT_TYPE, mediaPlaylist, multivariantPlaylist } from '../playback/hls.ts';
+import { SESSION_ID, Sessions, type Viewing } from '../playback/sessions.ts';
+import { tracksOf, type Tracks } from '../playback/tracks.ts';
+import { IndexReader } from './index-reader.ts';
+import { problem, refuseManifest, sendManifest, type Manifest } from './playback-answer.ts';
+import { PlaybackListings } from './playback-listings.ts';
+import { SteeringClient } from './steering-client.ts';
 
-const SESSION = /^[A-Za-z0-9_-]{1,64}$/;
-const PATHWAYS_MAX = 4;
-const GZIP_BYTES_MIN = 512;
-const HLS_TYPE = 'application/vnd.apple.mpegurl';
-const DASH_TYPE = 'application/dash+xml';
+const HEADER_BYTES_MAX = 16 * 1024;
+const BODY_BYTES_MAX = 1024; // nothing here takes a body
+const REQUEST_TIMEOUT_MS = 10_000;
+const PARAMETER_CHARACTERS_MAX = 128;
+/** A player that asks for a pathway of a newer steering answer makes this service ask again, at most this often per session. */
+const ASK_AGAIN_MS = 2000;
 
-const STATUS_OF: Readonly<Record<string, number>> = {
-  'bad-request': 400,
-  'not-available': 403,
-  'unknown-title': 404,
-  'unknown-file': 404,
-  'not-playable': 422,
-};
-
-interface Asked {
-  readonly params: Readonly<Record<string, string | undefined>>;
-  readonly query: Readonly<Record<string, string | undefined>>;
+export interface PlaybackDeps {
+  readonly config: PlaybackConfig;
+  readonly clock: Clock;
+  readonly log: Logger;
 }
 
-export function createPlaybackServer(deps: {
-  readonly config: PlaybackConfig;
-  readonly sources: PlaybackSources;
-  readonly log: Logger;
-}): FastifyInstance {
-  const { config, sources, log } = deps;
-  const sessions = new Sessions({
-    most: config.sessionsMax,
-    ttlMs: config.sessionTtlSeconds * 1000,
-  });
-  const server = Fastify({ logger: false, routerOptions: { maxParamLength: 128 } });
+type Query = Readonly<Record<string, string | readonly string[] | undefined>>;
 
-  server.addHook('onSend', (_request, reply, payload, done) => {
-    void reply.header('access-control-allow-origin', '*').header('cache-control', 'no-store');
-    done(null, payload);
-  });
+/** Who watches: the address, and what of it the caller said instead of the socket (the playlists' URLs repeat that). */
+interface Viewer {
+  readonly address: string;
+  readonly country: string | null;
+  readonly said: string; // "", or "&client=..." and "&country=..."
+}
 
-  server.get('/play/:titleId(^[A-Za-z0-9_-]+).json', async (request, reply) => {
-    const viewing = await begin(request);
-    if (!viewing.ok) return refuse(reply, viewing.failure);
-    const { answer, listing } = viewing.value;
-    return send(request, reply, 'application/json', JSON.stringify({ play: answer, listing }));
+export function createPlaybackServer(deps: PlaybackDeps): FastifyInstance {
+  const { config, log } = deps;
+  const service = new Playback(deps);
+  const server = Fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    forceCloseConnections: true,
+    http: { maxHeaderSize: HEADER_BYTES_MAX },
+    routerOptions: { maxParamLength: PARAMETER_CHARACTERS_MAX },
   });
-
-  server.get('/play/:titleId/master.m3u8', async (request, reply) => {
-    const viewing = await begin(request);
-    if (!viewing.ok) return refuse(reply, viewing.failure);
-    const presentation = await present(viewing.value);
-    if (!presentation.ok) return refuse(reply, presentation.failure);
-    const text = multivariantPlaylist({
-      presentation: presentation.value,
-      pathways: commonPathways(playableFiles(viewing.value), PATHWAYS_MAX),
-      steeringUri: viewing.value.answer.steering.hls,
-      mediaPlaylistUrl: (pathwayId, fileId) => playlistUrl(viewing.value, pathwayId, fileId),
-    });
-    return send(request, reply, HLS_TYPE, text);
+  server.addHook('onRequest', async (_request, reply) => {
+    void reply
+      .header('access-control-allow-origin', '*')
+      .header('timing-allow-origin', '*')
+      .header('cache-control', 'no-store');
   });
-
-  server.get('/play/:titleId/manifest.mpd', async (request, reply) => {
-    const viewing = await begin(request);
-    if (!viewing.ok) return refuse(reply, viewing.failure);
-    const presentation = await present(viewing.value);
-    if (!presentation.ok) return refuse(reply, presentation.failure);
-    const files = playableFiles(viewing.value);
-    const directoryOn = (pathwayId: string): string => {
-      const url = urlOn(viewing.value, pathwayId, files[0].fileId) ?? '';
-      return url.slice(0, url.lastIndexOf('/') + 1);
+  server.addHook('onClose', () => service.close());
+  const answers = (make: (request: FastifyRequest) => Promise<Outcome<Manifest>>) => {
+    return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+      const made = await make(request);
+      return made.ok
+        ? sendManifest(request, reply, made.value)
+        : refuseManifest(reply, made.failure, log);
     };
-    const text = mpd({
-      presentation: presentation.value,
-      pathways: commonPathways(files, PATHWAYS_MAX).map((pathwayId) => ({
-        pathwayId,
-        directoryUrl: directoryOn(pathwayId),
-      })),
-      steeringUri: viewing.value.answer.steering.dash,
-    });
-    return send(request, reply, DASH_TYPE, text);
+  };
+  server.get(
+    '/play/:titleId/master.m3u8',
+    answers((request) => service.multivariant(request)),
+  );
+  server.get(
+    '/play/:titleId/manifest.mpd',
+    answers((request) => service.mpd(request)),
+  );
+  server.get(
+    '/play/:name',
+    answers((request) => service.json(request)),
+  );
+  server.get(
+    '/hls/:session/:pathwayId/:name',
+    answers((request) => service.media(request)),
+  );
+  server.get('/healthz', (_request, reply) => reply.send({ ok: true }));
+  server.options('/*', (_request, reply) =>
+    reply
+      .header('access-control-allow-methods', 'GET, HEAD, OPTIONS')
+      .header(
+        'access-control-allow-headers',
+        'CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status, Range',
+      )
+      .header('access-control-max-age', '86400')
+      .code(204)
+      .send(),
+  );
+  server.setNotFoundHandler((request, reply) =>
+    reply.code(404).send({
+      error: 'no-such-page',
+      message: `${request.method} ${request.url.slice(0, 200)}: this service answers ${config.publicUrl}/play/<titleId>/master.m3u8, /play/<titleId>/manifest.mpd and /play/<titleId>.json`,
+    }),
+  );
+  server.setErrorHandler((thrown, _request, reply) => {
+    const status = (thrown as { statusCode?: number }).statusCode ?? 500;
+    if (status >= 500) log.error({ event: 'request-failed', why: messageOf(thrown) }, 'a bug');
+    return reply.code(status).send({ error: 'invalid', message: messageOf(thrown) });
   });
-
-  server.get('/hls/:session/:pathwayId/:fileId(^[A-Za-z0-9_-]+).m3u8', async (request, reply) => {
-    const { params } = askedOf(request);
-    const viewing = await resume(request);
-    if (!viewing.ok) return refuse(reply, viewing.failure);
-    const fileId = params['fileId'] ?? '';
-    const pathwayId = params['pathwayId'] ?? '';
-    const url = urlOn(viewing.value, pathwayId, fileId);
-    const file = viewing.value.listing.files.find((one) => one.fileId === fileId);
-    if (url === null || file === undefined) {
-      const what = `${pathwayId} is no pathway of file ${fileId} in this session; load the multivariant playlist again`;
-      return refuse(reply, problem('unknown-file', what));
-    }
-    const rendition = await renditionOf(viewing.value, file);
-    if (!rendition.ok) return refuse(reply, rendition.failure);
-    return send(request, reply, HLS_TYPE, mediaPlaylist(rendition.value, url));
-  });
-
-  /** A new viewing: a listing, a session id, an answer of steering. */
-  async function begin(request: FastifyRequest): Promise<Outcome<Viewing>> {
-    const titleId = askedOf(request).params['titleId'] ?? '';
-    return ask(request, titleId, randomBytes(12).toString('base64url'));
-  }
-
-  /** The viewing that a playlist URL names; asked again where it was forgotten. */
-  async function resume(request: FastifyRequest): Promise<Outcome<Viewing>> {
-    const { params, query } = askedOf(request);
-    const session = params['session'] ?? '';
-    const titleId = query['title'] ?? '';
-    if (
-      !SESSION.test(session) ||
-      !TITLE_ID.test(titleId) ||
-      !FILE_ID.test(params['fileId'] ?? '')
-    ) {
-      const what = 'a media playlist is /hls/<session>/<pathwayId>/<fileId>.m3u8?title=<titleId>';
-      return failed(problem('bad-request', what));
-    }
-    const known = sessions.find(session, titleId);
-    return known === null ? ask(request, titleId, session) : success(known);
-  }
-
-  async function ask(
-    request: FastifyRequest,
-    titleId: string,
-    session: string,
-  ): Promise<Outcome<Viewing>> {
-    const client = clientAddressOf(request);
-    if (!client.ok) return client;
-    if (!TITLE_ID.test(titleId))
-      return failed(problem('unknown-title', `"${titleId}" is no title id`));
-    const listing = await sources.listing(titleId);
-    if (!listing.ok) return listing;
-    const country = askedOf(request).query['country'];
-    if (country !== undefined && !/^[A-Z]{2}$/.test(country)) {
-      return failed(problem('bad-request', `country "${country}" is not two capital letters`));
-    }
-    const play = {
-      titleId,
-      fileIds: listing.value.files.slice(0, PLAY_FILES_MAX).map((file) => file.fileId),
-      clientAddress: client.value,
-      session,
-      playlistTemplate: `${config.publicUrl}/hls/${session}/{applianceId}/{fileId}.m3u8?title=${titleId}`,
-      ...(country === undefined ? {} : { country }),
-    };
-    const answer = await sources.play(play);
-    if (!answer.ok) return answer;
-    const viewing = { request: play, answer: answer.value, listing: listing.value };
-    sessions.keep(viewing);
-    return success(viewing);
-  }
-
-  async function present(viewing: Viewing): Promise<Outcome<Presentation>> {
-    const { listing } = viewing;
-    const renditions: Rendition[] = [];
-    for (const file of listing.files.filter(isPlayable)) {
-      const rendition = await renditionOf(viewing, file);
-      if (!rendition.ok) return rendition;
-      renditions.push(rendition.value);
-    }
-    if (renditions.length === 0) {
-      const what = `title ${listing.titleId} (${listing.kind}) has no video or audio file; /play/${listing.titleId}.json has its URLs`;
-      return failed(problem('not-playable', what));
-    }
-    const byBitrate = (a: Rendition, b: Rendition): number =>
-      (a.file.bitrateBps ?? 0) - (b.file.bitrateBps ?? 0);
-    return success({
-      titleId: listing.titleId,
-      durationSeconds: Math.max(...renditions.map(({ index }) => durationSecondsOf(index))),
-      video: renditions.filter(({ file }) => file.kind === 'video').sort(byBitrate),
-      audio: renditions.filter(({ file }) => file.kind === 'audio').sort(byBitrate),
-    });
-  }
-
-  async function renditionOf(viewing: Viewing, file: FileEntry): Promise<Outcome<Rendition>> {
-    const urls = viewing.answer.files.find((one) => one.fileId === file.fileId)?.urls ?? [];
-    const index = await sources.index(file, urls);
-    return index.ok ? success({ file, index: index.value }) : index;
-  }
-
-  function playlistUrl({ request, listing }: Viewing, pathwayId: string, fileId: string): string {
-    const client = encodeURIComponent(request.clientAddress);
-    return `${config.publicUrl}/hls/${request.session}/${pathwayId}/${fileId}.m3u8?title=${listing.titleId}&client=${client}`;
-  }
-
-  function refuse(reply: FastifyReply, failure: Failure): FastifyReply {
-    const status = STATUS_OF[failure.code] ?? 502;
-    if (status === 502)
-      log.warn({ code: failure.code, detail: failure.detail }, 'a viewing could not be answered');
-    return reply.code(status).send({ error: failure.code, message: failure.detail });
-  }
-
   return server;
 }
 
-function playableFiles(viewing: Viewing): Viewing['answer']['files'] {
-  const playable = new Set(viewing.listing.files.filter(isPlayable).map((file) => file.fileId));
-  return viewing.answer.files.filter((file) => playable.has(file.fileId));
-}
+class Playback {
+  readonly #config: PlaybackConfig;
+  readonly #clock: Clock;
+  readonly #listings: PlaybackListings;
+  readonly #steering: SteeringClient;
+  readonly #indexes: IndexReader;
+  readonly #sessions: Sessions;
 
-function isPlayable(file: FileEntry): boolean {
-  return (file.kind === 'video' || file.kind === 'audio') && file.index !== undefined;
-}
-
-function clientAddressOf(request: FastifyRequest): Outcome<string> {
-  const given = askedOf(request).query['client'];
-  const peer = request.ip;
-  if (given === undefined || !isLoopback(peer)) return success(peer);
-  if (parseAddress(given) === null) {
-    return failed(problem('bad-request', `client "${given}" is no IPv4 or IPv6 address`));
+  constructor({ config, clock, log }: PlaybackDeps) {
+    this.#config = config;
+    this.#clock = clock;
+    const { controlPlaneUrl, stateDir, listingMaxAgeMs } = config;
+    this.#listings = new PlaybackListings({ controlPlaneUrl, stateDir, maxAgeMs: listingMaxAgeMs, clock, log }); // prettier-ignore
+    this.#steering = new SteeringClient(config.steeringUrl, config.steeringToken);
+    this.#indexes = new IndexReader(config.indexesMax);
+    const limits = { most: config.sessionsMax, ttlMs: config.sessionTtlSeconds * SECOND_MS };
+    this.#sessions = new Sessions(limits, clock);
   }
-  return success(given);
+
+  close(): Promise<void> {
+    return this.#indexes.close();
+  }
+
+  async multivariant(request: FastifyRequest): Promise<Outcome<Manifest>> {
+    const begun = await this.#begin(request);
+    if (!begun.ok) return begun;
+    const { tracks, viewer, viewing } = begun.value;
+    const { publicUrl } = this.#config;
+    const { session, listing, pathways, answer } = viewing;
+    const text = multivariantPlaylist({
+      tracks,
+      pathways,
+      steeringUrl: answer.steering.hls,
+      playlistUrl: (pathwayId, fileId) =>
+        `${publicUrl}/hls/${session}/${pathwayId}/${fileId}.m3u8?title=${listing.titleId}${viewer.said}`,
+    });
+    return success({ contentType: HLS_CONTENT_TYPE, text });
+  }
+
+  async mpd(request: FastifyRequest): Promise<Outcome<Manifest>> {
+    const begun = await this.#begin(request);
+    if (!begun.ok) return begun;
+    const { tracks, viewing } = begun.value;
+    const { answer, listing, pathways } = viewing;
+    const text = mediaPresentation({
+      durationSeconds: listing.durationSeconds,
+      tracks,
+      pathways,
+      steeringUrl: answer.steering.dash,
+    });
+    return success({ contentType: DASH_CONTENT_TYPE, text });
+  }
+
+  /** The raw answer, for clients that play no video: of the files that they name, or of the first ones. */
+  async json(request: FastifyRequest): Promise<Outcome<Manifest>> {
+    const name = parameter(request, 'name');
+    if (!name.endsWith('.json')) {
+      return failed(problem('unknown-title', `nothing is served at /play/${name}`));
+    }
+    const titleId = name.slice(0, -'.json'.length);
+    const viewer = viewerOf(request);
+    if (!viewer.ok) return viewer;
+    const listing = await this.#listing(titleId);
+    if (!listing.ok) return listing;
+    const fileIds = wantedFiles(request, listing.value);
+    if (!fileIds.ok) return fileIds;
+    const viewing = await this.#ask(newSession(), listing.value, fileIds.value, viewer.value);
+    if (!viewing.ok) return viewing;
+    const { session, answer } = viewing.value;
+    const text = JSON.stringify({ session, play: answer, listing: listing.value });
+    return success({ contentType: 'application/json', text });
+  }
+
+  async media(request: FastifyRequest): Promise<Outcome<Manifest>> {
+    const session = parameter(request, 'session');
+    const pathwayId = parameter(request, 'pathwayId');
+    const name = parameter(request, 'name');
+    const fileId = name.endsWith('.m3u8') ? name.slice(0, -'.m3u8'.length) : '';
+    if (!SESSION_ID.test(session) || !FILE_ID.test(fileId)) {
+      const words =
+        'a media playlist is /hls/<session>/<pathwayId>/<fileId>.m3u8?title=<titleId>, as the multivariant playlist writes it';
+      return failed(problem('bad-request', words));
+    }
+    const found = await this.#resume(request, session, pathwayId);
+    if (!found.ok) return found;
+    const { answer, listing, pathways } = found.value;
+    const tracks = streamable(listing);
+    if (!tracks.ok) return tracks;
+    const { video, audio } = tracks.value;
+    const file = [...video, ...audio].find((candidate) => candidate.fileId === fileId);
+    const url = pathways.find((pathway) => pathway.pathwayId === pathwayId)?.urls.get(fileId);
+    if (file === undefined || url === undefined) {
+      const words = `${pathwayId} is no pathway of file ${fileId} in this session: load the multivariant playlist again`;
+      return failed(problem('unknown-file', words));
+    }
+    const ranked = answer.files.find((candidate) => candidate.fileId === fileId);
+    const index = await this.#indexes.read(file, ranked?.urls ?? []);
+    if (!index.ok) return index;
+    return success({ contentType: HLS_CONTENT_TYPE, text: mediaPlaylist(file, index.value, url) });
+  }
+
+  /** A new viewing of something that streams. */
+  async #begin(
+    request: FastifyRequest,
+  ): Promise<Outcome<{ viewing: Viewing; tracks: Tracks; viewer: Viewer }>> {
+    const viewer = viewerOf(request);
+    if (!viewer.ok) return viewer;
+    const listing = await this.#listing(parameter(request, 'titleId'));
+    if (!listing.ok) return listing;
+    const tracks = streamable(listing.value);
+    if (!tracks.ok) return tracks;
+    const fileIds = fileIdsOf(tracks.value);
+    const viewing = await this.#ask(newSession(), listing.value, fileIds, viewer.value);
+    if (!viewing.ok) return viewing;
+    return success({ viewing: viewing.value, tracks: tracks.value, viewer: viewer.value });
+  }
+
+  /** The viewing that a playlist's URL names. Forgotten, or of an older answer than the pathway: steering is asked again. */
+  async #resume(
+    request: FastifyRequest,
+    session: string,
+    pathwayId: string,
+  ): Promise<Outcome<Viewing>> {
+    const titleId = queryOf(request, 'title');
+    const known = this.#sessions.find(session);
+    const isOfTitle = known !== null && (titleId === null || known.listing.titleId === titleId);
+    if (isOfTitle) {
+      const hasPathway = known.pathways.some((pathway) => pathway.pathwayId === pathwayId);
+      const isFresh = this.#clock.monotonicMs() - known.askedAtMs < ASK_AGAIN_MS;
+      if (hasPathway || isFresh) return success(known);
+    }
+    if (titleId === null) {
+      const words =
+        'this session is not known here (any more) and the URL does not say its title: load the multivariant playlist again';
+      return failed(problem('unknown-session', words));
+    }
+    const viewer = viewerOf(request);
+    if (!viewer.ok) return viewer;
+    const listing = await this.#listing(titleId);
+    if (!listing.ok) return listing;
+    const tracks = streamable(listing.value);
+    if (!tracks.ok) return tracks;
+    return this.#ask(session, listing.value, fileIdsOf(tracks.value), viewer.value);
+  }
+
+  async #listing(titleId: string): Promise<Outcome<TitleListing>> {
+    if (TITLE_ID.test(titleId)) return this.#listings.listing(titleId);
+    return failed(problem('unknown-title', `"${titleId}" is no title id`));
+  }
+
+  async #ask(
+    session: string,
+    listing: TitleListing,
+    fileIds: readonly FileId[],
+    viewer: Viewer,
+  ): Promise<Outcome<Viewing>> {
+    const { titleId } = listing;
+    const ask: PlayRequest = {
+      titleId,
+      fileIds: [...fileIds],
+      clientAddress: viewer.address,
+      session,
+      playlistTemplate: `${this.#config.publicUrl}/hls/${session}/{applianceId}/{fileId}.m3u8?title=${titleId}${viewer.said}`,
+      ...(viewer.country === null ? {} : { country: viewer.country }),
+    };
+    const answer = await this.#steering.play(ask);
+    return answer.ok ? success(this.#sessions.keep(session, listing, answer.value)) : answer;
+  }
 }
 
-function askedOf(request: FastifyRequest): Asked {
-  return { params: request.params as Asked['params'], query: request.query as Asked['query'] };
+function streamable(listing: TitleListing): Outcome<Tracks> {
+  const tracks = tracksOf(listing);
+  if (typeof tracks !== 'string') return success(tracks);
+  const why =
+    tracks === 'opaque'
+      ? 'it is opaque bytes, no video'
+      : 'none of its files is video or audio with a segment index';
+  const words = `title ${listing.titleId} cannot be streamed: ${why}. /play/${listing.titleId}.json has the URLs of its files`;
+  return failed(problem('not-streamable', words));
 }
 
-function send(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  type: string,
-  text: string,
-): FastifyReply {
-  void reply.type(type).header('vary', 'accept-encoding');
-  const takesGzip = /\bgzip\b/.test(request.headers['accept-encoding'] ?? '');
-  if (!takesGzip || text.length < GZIP_BYTES_MIN) return reply.send(text);
-  return reply.header('content-encoding', 'gzip').send(gzipSync(text));
+function fileIdsOf({ video, audio }: Tracks): readonly FileId[] {
+  return [...video, ...audio].map(({ fileId }) => fileId);
 }
 
-function problem(code: string, detail: string): Failure {
-  return { code, source: 'downstream', retry: 'never', detail };
+function wantedFiles(request: FastifyRequest, listing: TitleListing): Outcome<readonly FileId[]> {
+  const wanted = queryOf(request, 'files');
+  if (wanted === null) {
+    return success(listing.files.slice(0, PLAY_FILES_MAX).map(({ fileId }) => fileId));
+  }
+  const fileIds = wanted.split(',');
+  if (fileIds.length > PLAY_FILES_MAX || !fileIds.every((fileId) => FILE_ID.test(fileId))) {
+    const words = `files= takes 1 to ${PLAY_FILES_MAX} file ids, separated by commas`;
+    return failed(problem('bad-request', words));
+  }
+  return success(fileIds);
+}
+
+function viewerOf(request: FastifyRequest): Outcome<Viewer> {
+  const socketAddress = parseAddress(request.socket.remoteAddress ?? '');
+  const own = socketAddress === null ? '' : formatAddress(socketAddress);
+  const client = queryOf(request, 'client');
+  const country = queryOf(request, 'country');
+  if (client === null && country === null) {
+    return success({ address: own, country: null, said: '' });
+  }
+  if (!isLoopback(own)) {
+    const words = `client= and country= are taken from callers on loopback only, not from ${own}`;
+    return failed(problem('client-not-allowed', words));
+  }
+  const given = client === null ? socketAddress : parseAddress(client);
+  if (given === null) {
+    return failed(problem('bad-request', `client=${client} is no IPv4 or IPv6 address`));
+  }
+  if (country !== null && !/^[A-Z]{2}$/.test(country)) {
+    return failed(problem('bad-request', `country=${country} is not two capital letters`));
+  }
+  const said =
+    (client === null ? '' : `&client=${encodeURIComponent(client)}`) +
+    (country === null ? '' : `&country=${country}`);
+  return success({ address: formatAddress(given), country, said });
+}
+
+function newSession(): string {
+  return randomBytes(16).toString('base64url');
+}
+
+function parameter(request: FastifyRequest, name: string): string {
+  return (request.params as Readonly<Record<string, string>>)[name] ?? '';
+}
+
+/** A query field; where it stands several times the first one counts. */
+function queryOf(request: FastifyRequest, name: string): string | null {
+  const value = (request.query as Query)[name];
+  return (typeof value === 'string' ? value : value?.[0]) ?? null;
 }

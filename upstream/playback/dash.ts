@@ -1,101 +1,94 @@
 /**
- * Writes a static DASH MPD: SegmentBase with the file's own sidx, one BaseURL per pathway, content steering.
+ * Writes a static DASH manifest: each file one Representation with its own index, each box one service location.
  *
- * Invariants: (1) the default service location is the first BaseURL's
- *             (2) every Representation's URL is relative to each BaseURL, so that a player may move between them (and clone by HOST)
- * Source:     ISO/IEC 23009-1 5.3; ETSI TS 103 998 (content steering)
+ * Invariants: (1) a Representation's URL is a box's base followed by the fileId
+ *             (2) the index and initialization ranges are those of the listing, which were read from the file
+ * Source:     ISO/IEC 23009-1 5.3, 8.3 (on-demand profile); ETSI TS 103 998 (ContentSteering)
  */
-import { durationSecondsOf, type Presentation, type Rendition } from './presentation.ts';
+import type { Pathway } from './pathways.ts';
+import type { StreamFile, Tracks } from './tracks.ts';
 
-const MIN_BUFFER_SECONDS = 2;
+export const DASH_CONTENT_TYPE = 'application/dash+xml';
 
 export interface MpdInput {
-  readonly presentation: Presentation;
-  /** Best first: where the title's directory lives on each pathway, token included, ending in "/". */
-  readonly pathways: readonly { readonly pathwayId: string; readonly directoryUrl: string }[];
-  readonly steeringUri: string;
+  readonly durationSeconds: number;
+  readonly tracks: Tracks;
+  readonly pathways: readonly Pathway[];
+  readonly steeringUrl: string;
 }
 
-export function mpd(input: MpdInput): string {
-  const { presentation, pathways } = input;
-  const duration = `PT${presentation.durationSeconds.toFixed(3)}S`;
-  const sets = [
-    ...adaptationSet('video', presentation.video, 1),
-    ...presentation.audio.flatMap((rendition, at) => adaptationSet('audio', [rendition], at + 2)),
-  ];
-  return [
+export function mediaPresentation(input: MpdInput): string {
+  const { durationSeconds, pathways, steeringUrl, tracks } = input;
+  const first = pathways[0].pathwayId;
+  const sets: (readonly StreamFile[])[] = [];
+  if (tracks.video.length > 0) sets.push(tracks.video);
+  // One set per sound track: they are alternatives by language, not by rate.
+  sets.push(...tracks.audio.map((file) => [file]));
+  const lines = [
     '<?xml version="1.0" encoding="UTF-8"?>',
-    '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" ' +
-      `type="static" mediaPresentationDuration="${duration}" minBufferTime="PT${MIN_BUFFER_SECONDS}S">`,
-    ...(pathways.length < 2
-      ? []
-      : [
-          `  <ContentSteering defaultServiceLocation="${escaped(pathways[0].pathwayId)}" ` +
-            `queryBeforeStart="false">${escaped(input.steeringUri)}</ContentSteering>`,
-        ]),
+    `<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" type="static" mediaPresentationDuration="PT${durationSeconds}S" minBufferTime="PT2S">`,
+    // The order below was asked of steering a moment ago, and a player whose very first question fails never asks again.
+    `  <ContentSteering defaultServiceLocation="${escaped(first)}" queryBeforeStart="false">${escaped(steeringUrl)}</ContentSteering>`,
     ...pathways.map(
-      ({ pathwayId, directoryUrl }) =>
-        `  <BaseURL serviceLocation="${escaped(pathwayId)}">${escaped(directoryUrl)}</BaseURL>`,
+      ({ baseUrl, pathwayId }) =>
+        `  <BaseURL serviceLocation="${escaped(pathwayId)}">${escaped(baseUrl)}</BaseURL>`,
     ),
-    `  <Period id="0" start="PT0S" duration="${duration}">`,
-    ...sets,
+    '  <Period id="0" start="PT0S">',
+    ...sets.flatMap((files, id) => adaptationSet(files, id)),
     '  </Period>',
     '</MPD>',
-    '',
-  ].join('\n');
+  ];
+  return `${lines.join('\n')}\n`;
 }
 
-function adaptationSet(
-  kind: 'video' | 'audio',
-  renditions: readonly Rendition[],
-  id: number,
-): readonly string[] {
-  if (renditions.length === 0) return [];
-  const { language } = renditions[0].file;
+function adaptationSet(files: readonly StreamFile[], id: number): readonly string[] {
+  const { kind, language } = files[0];
   const lang = language === undefined ? '' : ` lang="${escaped(language)}"`;
   return [
-    `    <AdaptationSet id="${id}" contentType="${kind}" mimeType="${kind}/mp4"${lang} ` +
-      'segmentAlignment="true" subsegmentAlignment="true" subsegmentStartsWithSAP="1">',
-    ...renditions.flatMap((rendition) => representation(kind, rendition)),
+    `    <AdaptationSet id="${id}" contentType="${kind}" mimeType="${kind}/mp4"${lang} subsegmentAlignment="true" subsegmentStartsWithSAP="1">`,
+    ...files.flatMap(representation),
     '    </AdaptationSet>',
   ];
 }
 
-function representation(kind: 'video' | 'audio', { file, index }: Rendition): readonly string[] {
-  if (file.index === undefined) throw new RangeError(`file ${file.fileId} has no index`);
-  const { initEndInclusive, sidxStart, sidxEndInclusive } = file.index;
-  const bandwidth = file.bitrateBps ?? Math.round((file.sizeBytes * 8) / durationSecondsOf(index));
-  const attributes = [
+function representation(file: StreamFile): readonly string[] {
+  const { initEndInclusive, sidxEndInclusive, sidxStart } = file.index;
+  const form = [
     ['id', file.fileId],
-    ['bandwidth', String(bandwidth)],
     ['codecs', file.codec],
-    ...(kind === 'video'
-      ? [
-          ['width', file.width],
-          ['height', file.height],
-          ['frameRate', file.frameRate],
-        ]
-      : [['audioSamplingRate', file.sampleRate]]),
+    ['bandwidth', String(file.peakBps)],
+    ['width', file.width],
+    ['height', file.height],
+    ['frameRate', file.frameRate === undefined ? undefined : frameRateText(file.frameRate)],
+    ['audioSamplingRate', file.kind === 'audio' ? file.sampleRate : undefined],
   ]
     .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => `${name}="${escaped(String(value))}"`)
-    .join(' ');
+    .map(([name, value]) => ` ${name}="${escaped(String(value))}"`)
+    .join('');
   const channels =
-    kind === 'audio' && file.channels !== undefined
+    file.kind === 'audio' && file.channels !== undefined
       ? [
-          '        <AudioChannelConfiguration schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011" ' +
-            `value="${file.channels}"/>`,
+          `        <AudioChannelConfiguration schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011" value="${file.channels}"/>`,
         ]
       : [];
   return [
-    `      <Representation ${attributes}>`,
+    `      <Representation${form}>`,
     ...channels,
-    `        <BaseURL>${file.fileId}</BaseURL>`,
-    `        <SegmentBase timescale="${index.timescale}" indexRange="${sidxStart}-${sidxEndInclusive}" indexRangeExact="true">`,
+    `        <BaseURL>${escaped(file.fileId)}</BaseURL>`,
+    `        <SegmentBase indexRange="${sidxStart}-${sidxEndInclusive}" indexRangeExact="true">`,
     `          <Initialization range="0-${initEndInclusive}"/>`,
     '        </SegmentBase>',
     '      </Representation>',
   ];
+}
+
+/** DASH writes a rate as a whole number or a fraction of two: 29.97 is 30000/1001. */
+function frameRateText(rate: number): string {
+  if (Number.isInteger(rate)) return String(rate);
+  const ntsc = Math.round(rate * 1.001);
+  return Math.abs((ntsc * 1000) / 1001 - rate) < 0.001
+    ? `${ntsc * 1000}/1001`
+    : `${Math.round(rate * 1000)}/1000`;
 }
 
 function escaped(text: string): string {

@@ -1,161 +1,125 @@
 /**
- * Writes HLS playlists: one multivariant playlist with explicit pathways, one media playlist per (pathway, file).
+ * Writes HLS: a multivariant playlist with explicit pathways, and media playlists of byte ranges into one file.
  *
- * Invariants: (1) every pathway carries the whole ladder with the same STABLE-VARIANT-IDs, and an audio group of its own
- *             (2) the content-steering tag stands once, and its PATHWAY-ID is the first pathway
- *             (3) the byte ranges of a media playlist are the init section, then every segment, none missing, none twice
- * Source:     draft-pantos-hls-rfc8216bis-22 4.4.4-4.4.6; RFC 8216 4.3.2.2, 4.3.2.5
+ * Invariants: (1) the content-steering tag stands once; its PATHWAY-ID is that of the first variants
+ *             (2) each pathway has the whole ladder and audio groups of its own, under the same STABLE-*-IDs
+ *             (3) the byte ranges of a media playlist follow each other and end with the file
+ *             (4) nothing from a listing can end an attribute or a line
+ * Source:     draft-pantos-hls-rfc8216bis 4.4.4, 4.4.5, 4.4.6; draft-pantos-content-steering
  */
-import { durationSecondsOf, type Presentation, type Rendition } from './presentation.ts';
+import type { SegmentIndex } from '../encoder/segment-index.ts';
+import type { Pathway } from './pathways.ts';
+import { audioNames, type StreamFile, type Tracks } from './tracks.ts';
 
-const VERSION = 7; // EXT-X-MAP in fMP4 media playlists
+export const HLS_CONTENT_TYPE = 'application/vnd.apple.mpegurl';
+const VERSION = 7; // EXT-X-MAP in a media playlist with fragmented MP4
 
 export interface MultivariantInput {
-  readonly presentation: Presentation;
-  readonly pathways: readonly string[]; // best first, at least one
-  readonly steeringUri: string;
-  /** Absolute URL of the media playlist of one file on one pathway. */
-  readonly mediaPlaylistUrl: (pathwayId: string, fileId: string) => string;
+  readonly tracks: Tracks;
+  readonly pathways: readonly Pathway[];
+  readonly steeringUrl: string;
+  readonly playlistUrl: (pathwayId: string, fileId: string) => string;
 }
 
 export function multivariantPlaylist(input: MultivariantInput): string {
-  const { presentation, pathways } = input;
-  const lines = [
-    '#EXTM3U',
-    `#EXT-X-VERSION:${VERSION}`,
-    '#EXT-X-INDEPENDENT-SEGMENTS',
-    // A single pathway leaves nothing to steer to, and players expect two.
-    ...(pathways.length < 2
-      ? []
-      : [
-          `#EXT-X-CONTENT-STEERING:${attributes([
-            ['SERVER-URI', quoted(input.steeringUri)],
-            ['PATHWAY-ID', quoted(pathways[0])],
-          ])}`,
-        ]),
-  ];
-  for (const pathwayId of pathways) {
-    for (const [rank, rendition] of presentation.audio.entries()) {
-      lines.push(audioTag(input, pathwayId, rendition, rank === 0));
-    }
-    // With no video an audio file is a variant of its own.
-    const isAudioOnly = presentation.video.length === 0;
-    for (const variant of isAudioOnly ? presentation.audio : presentation.video) {
-      lines.push(variantTag(presentation, pathwayId, variant, isAudioOnly));
-      lines.push(input.mediaPlaylistUrl(pathwayId, variant.file.fileId));
-    }
+  const { pathways, steeringUrl, tracks } = input;
+  const lines = ['#EXTM3U', `#EXT-X-VERSION:${VERSION}`, '#EXT-X-INDEPENDENT-SEGMENTS'];
+  lines.push(
+    `#EXT-X-CONTENT-STEERING:${attributes([
+      ['SERVER-URI', quoted(steeringUrl)],
+      ['PATHWAY-ID', quoted(pathways[0].pathwayId)],
+    ])}`,
+  );
+  for (const { pathwayId } of pathways) {
+    if (tracks.video.length > 0) lines.push(...audioGroup(input, pathwayId));
   }
+  for (const { pathwayId } of pathways) lines.push(...variants(input, pathwayId));
   return `${lines.join('\n')}\n`;
 }
 
-/** `url` is the file's own signed URL on one appliance: absolute, so that a player asks that box and no other. */
-export function mediaPlaylist(rendition: Rendition, url: string): string {
-  const { file, index } = rendition;
-  if (file.index === undefined) throw new RangeError(`file ${file.fileId} has no index`);
-  const durations = index.segments.map((segment) => segment.durationTicks / index.timescale);
+export function mediaPlaylist(file: StreamFile, index: SegmentIndex, url: string): string {
+  const secondsOf = (ticks: number): number => ticks / index.timescale;
+  const longest = Math.max(...index.segments.map((one) => secondsOf(one.durationTicks)));
   const lines = [
     '#EXTM3U',
     `#EXT-X-VERSION:${VERSION}`,
-    `#EXT-X-TARGETDURATION:${Math.max(1, Math.round(Math.max(...durations)))}`,
+    // Each duration, rounded, may be this at most.
+    `#EXT-X-TARGETDURATION:${Math.max(1, Math.round(longest))}`,
     '#EXT-X-MEDIA-SEQUENCE:0',
     '#EXT-X-PLAYLIST-TYPE:VOD',
+    '#EXT-X-INDEPENDENT-SEGMENTS',
     `#EXT-X-MAP:${attributes([
       ['URI', quoted(url)],
       ['BYTERANGE', quoted(`${file.index.initEndInclusive + 1}@0`)],
     ])}`,
   ];
-  index.segments.forEach((segment, at) => {
-    lines.push(`#EXTINF:${durations[at].toFixed(5)},`);
-    lines.push(`#EXT-X-BYTERANGE:${segment.sizeBytes}@${segment.start}`);
-    lines.push(url);
-  });
+  for (const { start, sizeBytes, durationTicks } of index.segments) {
+    lines.push(
+      `#EXTINF:${secondsOf(durationTicks).toFixed(5)},`,
+      `#EXT-X-BYTERANGE:${sizeBytes}@${start}`,
+      url,
+    );
+  }
   lines.push('#EXT-X-ENDLIST');
   return `${lines.join('\n')}\n`;
 }
 
-function audioTag(
-  input: MultivariantInput,
+function audioGroup(
+  { playlistUrl, tracks }: MultivariantInput,
   pathwayId: string,
-  { file }: Rendition,
-  isDefault: boolean,
-): string {
-  const language = file.language ?? 'und';
-  return `#EXT-X-MEDIA:${attributes([
-    ['TYPE', 'AUDIO'],
-    ['GROUP-ID', quoted(groupOf(pathwayId))],
-    ['NAME', quoted(language)],
-    ['LANGUAGE', quoted(language)],
-    ['DEFAULT', isDefault ? 'YES' : 'NO'],
-    ['AUTOSELECT', 'YES'],
-    ...(file.channels === undefined ? [] : [pair('CHANNELS', quoted(String(file.channels)))]),
-    ['STABLE-RENDITION-ID', quoted(file.fileId)],
-    ['URI', quoted(input.mediaPlaylistUrl(pathwayId, file.fileId))],
-  ])}`;
+): readonly string[] {
+  const names = audioNames(tracks.audio);
+  return tracks.audio.map((file, at) => {
+    const about: [string, string][] = [
+      ['TYPE', 'AUDIO'],
+      ['GROUP-ID', quoted(groupOf(pathwayId))],
+      ['NAME', quoted(names[at])],
+    ];
+    if (file.language !== undefined) about.push(['LANGUAGE', quoted(file.language)]);
+    about.push(['DEFAULT', at === 0 ? 'YES' : 'NO'], ['AUTOSELECT', 'YES']);
+    if (file.channels !== undefined) about.push(['CHANNELS', quoted(String(file.channels))]);
+    about.push(
+      ['STABLE-RENDITION-ID', quoted(file.fileId)],
+      ['URI', quoted(playlistUrl(pathwayId, file.fileId))],
+    );
+    return `#EXT-X-MEDIA:${attributes(about)}`;
+  });
 }
 
-function variantTag(
-  presentation: Presentation,
-  pathwayId: string,
-  { file, index }: Rendition,
-  isAudioOnly: boolean,
-): string {
-  const audio = isAudioOnly ? [] : presentation.audio;
-  const average = averageBpsOf(file, index) + highest(audio, averageBpsOfRendition);
-  const peak = peakBpsOf(file, index) + highest(audio, peakBpsOfRendition);
-  const codecs = [file.codec, ...audio.map((one) => one.file.codec)].filter(
-    (codec, at, all) => codec !== undefined && all.indexOf(codec) === at,
-  );
-  return `#EXT-X-STREAM-INF:${attributes([
-    ['BANDWIDTH', String(Math.max(peak, average))],
-    ['AVERAGE-BANDWIDTH', String(average)],
-    ...(codecs.length === 0 ? [] : [pair('CODECS', quoted(codecs.join(',')))]),
-    ...(file.width === undefined || file.height === undefined
-      ? []
-      : [pair('RESOLUTION', `${file.width}x${file.height}`)]),
-    ...(file.frameRate === undefined ? [] : [pair('FRAME-RATE', file.frameRate.toFixed(3))]),
-    ...(audio.length === 0 ? [] : [pair('AUDIO', quoted(groupOf(pathwayId)))]),
-    ['PATHWAY-ID', quoted(pathwayId)],
-    ['STABLE-VARIANT-ID', quoted(file.fileId)],
-  ])}`;
-}
-
-function averageBpsOfRendition({ file, index }: Rendition): number {
-  return averageBpsOf(file, index);
-}
-
-function peakBpsOfRendition({ file, index }: Rendition): number {
-  return peakBpsOf(file, index);
-}
-
-function averageBpsOf(file: Rendition['file'], index: Rendition['index']): number {
-  return file.bitrateBps ?? Math.round((file.sizeBytes * 8) / durationSecondsOf(index));
-}
-
-function peakBpsOf(file: Rendition['file'], index: Rendition['index']): number {
-  if (file.peakBps !== undefined) return file.peakBps;
-  const rates = index.segments.map(
-    (segment) => (segment.sizeBytes * 8 * index.timescale) / segment.durationTicks,
-  );
-  return Math.round(Math.max(...rates));
-}
-
-function highest(renditions: readonly Rendition[], rateOf: (one: Rendition) => number): number {
-  return renditions.reduce((most, one) => Math.max(most, rateOf(one)), 0);
+/** With pictures, sound is a group beside them; without, each sound track is a variant of its own. */
+function variants(input: MultivariantInput, pathwayId: string): readonly string[] {
+  const { video, audio } = input.tracks;
+  const hasVideo = video.length > 0;
+  const beside = hasVideo ? audio : [];
+  const audioPeakBps = Math.max(0, ...beside.map(({ peakBps }) => peakBps));
+  const audioMeanBps = Math.max(0, ...beside.map(({ bitrateBps }) => bitrateBps));
+  return (hasVideo ? video : audio).flatMap((file) => {
+    const codecs = [...new Set([file.codec, ...beside.map(({ codec }) => codec)])];
+    const about: [string, string][] = [
+      ['BANDWIDTH', String(file.peakBps + audioPeakBps)],
+      ['AVERAGE-BANDWIDTH', String(file.bitrateBps + audioMeanBps)],
+      ['CODECS', quoted(codecs.join(','))],
+    ];
+    if (file.width !== undefined && file.height !== undefined) {
+      about.push(['RESOLUTION', `${file.width}x${file.height}`]);
+    }
+    if (file.frameRate !== undefined) about.push(['FRAME-RATE', file.frameRate.toFixed(3)]);
+    if (beside.length > 0) about.push(['AUDIO', quoted(groupOf(pathwayId))]);
+    about.push(['PATHWAY-ID', quoted(pathwayId)], ['STABLE-VARIANT-ID', quoted(file.fileId)]);
+    return [`#EXT-X-STREAM-INF:${attributes(about)}`, input.playlistUrl(pathwayId, file.fileId)];
+  });
 }
 
 function groupOf(pathwayId: string): string {
-  return `audio-${pathwayId}`;
+  return `a-${pathwayId}`;
 }
 
-function pair(name: string, value: string): readonly [string, string] {
-  return [name, value];
+function attributes(list: readonly (readonly [name: string, value: string])[]): string {
+  return list.map(([name, value]) => `${name}=${value}`).join(',');
 }
 
-function attributes(pairs: readonly (readonly [name: string, value: string])[]): string {
-  return pairs.map(([name, value]) => `${name}=${value}`).join(',');
-}
-
-/** A quoted-string holds no quote and no line break (RFC 8216 4.2); names of ours hold neither, others' are cleaned. */
+/** A quoted string may hold neither a quote nor the end of a line (RFC 8216bis 4.2). */
 function quoted(text: string): string {
-  return `"${text.replaceAll(/["\r\n]/g, ' ')}"`;
+  // oxlint-disable-next-line no-control-regex
+  return `"${text.replaceAll(/["\u0000-\u001f\u007f]/g, ' ')}"`;
 }
