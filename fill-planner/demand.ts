@@ -1,9 +1,10 @@
 /**
  * Expected demand by home cluster: views of each file per day, from what was asked for, whichever box served it.
  *
- * density(file, cluster) = level(cluster) x share(file, cluster), where a cluster's share is its own discounted count
- * shrunk to the fleet's: (own views + b x fleet share) / (own total + b). A cluster without history gets the fleet's
- * taste and a level by its serving capacity; a title without views gets a prior while it is new.
+ * With a day of records or more the forecaster says (forecast/). Without one, on a fleet's first day, discounted counts of
+ * today's records do: density(file, cluster) = level(cluster) x share(file, cluster), a cluster's share being its own count shrunk
+ * to the fleet's: (own views + b x fleet share) / (own total + b). A cluster without history gets the fleet's taste and a level by its
+ * serving capacity; a title without views gets a prior while it is new.
  *
  * Units:      views per day; a view of a file = as many bytes as the file has
  * Invariants: (1) every density is finite and positive: nothing is said to be never watched
@@ -13,6 +14,7 @@ import { HOME_UNKNOWN } from '#control-plane/contract.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { PlanningOptions } from './config.ts';
 import type { PlannerInput } from './contract.ts';
+import { forecastOfInput } from './forecast/planner-input.ts';
 import { dayOf } from './intake.ts';
 
 const DAY_MS = 86_400_000;
@@ -26,6 +28,72 @@ export interface Demand {
 }
 
 export function demandOf(
+  input: PlannerInput,
+  catalogue: Catalogue,
+  clusterIds: readonly string[],
+  options: PlanningOptions,
+): Demand {
+  return (
+    forecastDemandOf(input, catalogue, clusterIds, options) ??
+    countedDemandOf(input, catalogue, clusterIds, options)
+  );
+}
+
+/** Null where there is no whole day of records to learn from. */
+function forecastDemandOf(
+  input: PlannerInput,
+  catalogue: Catalogue,
+  clusterIds: readonly string[],
+  options: PlanningOptions,
+): Demand | null {
+  const days = new Set(input.demand.map((record) => record.day));
+  days.delete(input.planDate);
+  if (days.size === 0) return null;
+  const known = new Set(clusterIds);
+  const demand = [...homesKnown(input.demand, known)];
+  const forecast = forecastOfInput({ ...input, demand }, clusterIds);
+  if (forecast.verdict.kind === 'no-history') return null;
+  const densities = new Map<string, Float64Array>();
+  let viewsPerDay = 0;
+  clusterIds.forEach((clusterId, at) => {
+    const level = forecast.levels[at];
+    const floor = (options.floorShare * level) / Math.max(1, catalogue.rows);
+    const own = forecast.densitiesOf(at).map((density) => Math.max(density, floor));
+    densities.set(clusterId, own);
+    viewsPerDay += level;
+  });
+  const { verdict } = forecast;
+  return {
+    densities,
+    viewsPerDay,
+    problems: [
+      ...missingDays(new Set([...days].map(dayOf))),
+      ...(verdict.kind === 'fell-back'
+        ? [`the forecast of ${verdict.toDay} is used, the last good one: ${verdict.why}`]
+        : []),
+    ],
+  };
+}
+
+/** A home that is no cluster with boxes counts for the fleet, as an unknown one does; several of them are one record a day. */
+function* homesKnown(
+  demand: PlannerInput['demand'],
+  known: ReadonlySet<string>,
+): Generator<PlannerInput['demand'][number]> {
+  const homeless = new Map<string, PlannerInput['demand'][number]>();
+  for (const record of demand) {
+    if (known.has(record.home)) {
+      yield record;
+      continue;
+    }
+    const key = `${record.ordinal} ${record.day}`;
+    const bytes = record.bytes + (homeless.get(key)?.bytes ?? 0);
+    homeless.set(key, { ...record, home: HOME_UNKNOWN, bytes });
+  }
+  yield* homeless.values();
+}
+
+function countedDemandOf(
   input: PlannerInput,
   catalogue: Catalogue,
   clusterIds: readonly string[],
@@ -121,10 +189,7 @@ function clusterLevels(
   counts: Counts,
   rows: number,
 ): ReadonlyMap<string, number> {
-  const capacity = new Map<string, number>(clusterIds.map((id) => [id, 0]));
-  for (const box of input.appliances) {
-    capacity.set(box.clusterId, (capacity.get(box.clusterId) ?? 0) + box.servingBps);
-  }
+  const capacity = capacityOf(input, clusterIds);
   const own = new Map<string, number>();
   let knownViews = 0;
   let knownCapacity = 0;
@@ -144,6 +209,17 @@ function clusterLevels(
       return [id, level > 0 ? level : unseen];
     }),
   );
+}
+
+function capacityOf(
+  input: PlannerInput,
+  clusterIds: readonly string[],
+): ReadonlyMap<string, number> {
+  const capacity = new Map<string, number>(clusterIds.map((id) => [id, 0]));
+  for (const box of input.appliances) {
+    capacity.set(box.clusterId, (capacity.get(box.clusterId) ?? 0) + box.servingBps);
+  }
+  return capacity;
 }
 
 /** A day without a single record between two that have some was lost, not quiet. */
