@@ -21,11 +21,12 @@ export type PassedOver =
   | 'gone' // its connection to the control plane closed and no probe of ours has answered yet
   | 'silent' // no heartbeat in time, and no probe of ours has answered yet
   | 'unreachable' // our own probes: refused, or silent
+  | 'suspect' // our probes time out, as do too many others: the fault may be ours, so it stays, last
   | 'wrong-family' // the client has IPv4, the box IPv6 only
   | 'not-needed'; // good, but the list was full with better ones
 
-/** usable: new clients; full: after all usable ones; last-resort: before nothing; excluded: never. */
-export type Usability = 'usable' | 'full' | 'last-resort' | 'excluded';
+/** usable: new clients; full, then suspect: after all usable ones; last-resort: before nothing; excluded: never. */
+export type Usability = 'usable' | 'full' | 'suspect' | 'last-resort' | 'excluded';
 
 export interface Candidate {
   readonly appliance: FleetAppliance;
@@ -53,6 +54,7 @@ export interface Candidates {
 export interface World {
   readonly fleet: Fleet;
   readonly load: LoadFrame;
+  readonly failOpen: ReadonlySet<string>; // countries where soft evidence is not believed
   readonly memo: Map<string, Candidates>;
 }
 
@@ -61,12 +63,35 @@ const BOUNDED_LOAD_EPSILON = 0.25;
 /** Below this share of its limit a box is never too busy: affinity is worth more than evenness. */
 const BUSY_SHARE_MIN = 0.1;
 const FULL_SHARE = 0.95;
+/** Of a country's boxes, soft evidence may take at most this share out. More at once is more likely our own fault. */
+const EJECTED_SHARE_MAX = 0.4;
 const USABLE_ENOUGH = 24;
 const TIERS_MAX = 64;
 const MEMO_ENTRIES_MAX = 16_384;
 
 export function createWorld(fleet: Fleet, load: LoadFrame): World {
-  return { fleet, load, memo: new Map() };
+  return { fleet, load, failOpen: failOpenCountries(fleet, load), memo: new Map() };
+}
+
+/**
+ * Where more boxes are suspected than may be taken out, none is: they are put last instead (the panic rule). In a
+ * small country that is soon: of two boxes none may go on soft evidence alone.
+ */
+function failOpenCountries(fleet: Fleet, load: LoadFrame): ReadonlySet<string> {
+  const boxes = new Map<string, { all: number; suspects: number }>();
+  if (!load.evidence.includes('suspect')) return new Set();
+  for (const { cluster, index } of fleet.appliances) {
+    const { country } = fleet.clusters[cluster];
+    const count = boxes.get(country) ?? { all: 0, suspects: 0 };
+    count.all++;
+    if (load.evidence[index] === 'suspect') count.suspects++;
+    boxes.set(country, count);
+  }
+  const open = new Set<string>();
+  for (const [country, { all, suspects }] of boxes) {
+    if (suspects > Math.floor(all * EJECTED_SHARE_MAX)) open.add(country);
+  }
+  return open;
 }
 
 /** `country` as told by the playback service wins over that of the home cluster. */
@@ -183,11 +208,16 @@ export function judge(world: World, appliance: FleetAppliance, family: 4 | 6): V
   const evidence = world.load.evidence[appliance.index];
   const { standing, weight } = appliance.entry;
   if (evidence === 'unreachable') return { usability: 'excluded', why: 'unreachable' };
+  const isSuspect = evidence === 'suspect';
+  if (isSuspect && !world.failOpen.has(world.fleet.clusters[appliance.cluster].country)) {
+    return { usability: 'excluded', why: 'unreachable' };
+  }
   if (family === 4 && appliance.address?.length === 16) {
     return { usability: 'excluded', why: 'wrong-family' };
   }
   if (standing === 'draining') return { usability: 'last-resort', why: 'draining' };
   if (standing === 'down') return { usability: 'last-resort', why: 'down' };
+  if (isSuspect) return { usability: 'suspect', why: 'suspect' };
   if (standing !== 'serving' && evidence !== 'reachable') {
     return { usability: 'last-resort', why: standing === 'gone-hard' ? 'gone' : 'silent' };
   }

@@ -134,7 +134,15 @@ function decode(text: string): string {
   }
 }
 
-const RANK = { well: 0, full: 1, origin: 2, draining: 3, doubtful: 4, dead: 5 } as const;
+const RANK = {
+  well: 0,
+  full: 1,
+  suspect: 2,
+  origin: 3,
+  draining: 4,
+  doubtful: 5,
+  dead: 6,
+} as const;
 
 function rankOf(world: World, pathwayId: string, family: 4 | 6): number {
   if (pathwayId === ORIGIN_PATHWAY_ID) return RANK.origin;
@@ -143,6 +151,7 @@ function rankOf(world: World, pathwayId: string, family: 4 | 6): number {
   const { usability, why } = judge(world, world.fleet.appliances[index], family);
   if (usability === 'usable') return RANK.well;
   if (usability === 'full') return RANK.full;
+  if (usability === 'suspect') return RANK.suspect;
   if (usability === 'excluded') return RANK.dead;
   return why === 'draining' ? RANK.draining : RANK.doubtful;
 }

@@ -57,7 +57,7 @@ function history(seed: number, decisions: number): string[] {
       fleet = createFleet(snapshot, fleet);
       lines.push(JSON.stringify({ t: 'delta', delta }));
     }
-    const names: readonly EvidenceName[] = ['unknown', 'reachable', 'unreachable'];
+    const names: readonly EvidenceName[] = ['unknown', 'reachable', 'suspect', 'unreachable'];
     const world = createWorld(
       fleet,
       ledger.freeze(fleet, () => pick(names), atMs),

@@ -58,8 +58,16 @@ const DIFFERENT_SHOWN_MAX = 20;
 const LETTERS: Readonly<Record<EvidenceName, string>> = {
   unknown: 'u',
   reachable: 'r',
+  suspect: 's',
   unreachable: 'x',
 };
+
+const NAME_OF: ReadonlyMap<string, EvidenceName> = new Map([
+  ['u', 'unknown'],
+  ['r', 'reachable'],
+  ['s', 'suspect'],
+  ['x', 'unreachable'],
+]);
 
 export function loadRecord(frame: LoadFrame): LogRecord {
   const { effectiveBps } = frame;
@@ -185,15 +193,7 @@ function frameOf(record: Extract<LogRecord, { t: 'load' }>, fleet: Fleet): LoadF
   if (bytes.length !== count * 8 || record.evidence.length !== count) return null;
   const effectiveBps = new Float64Array(count);
   for (let at = 0; at < count; at++) effectiveBps[at] = bytes.readDoubleLE(at * 8);
-  const evidence = record.evidence
-    .split('')
-    .map((letter): EvidenceName =>
-      letter === LETTERS.reachable
-        ? 'reachable'
-        : letter === LETTERS.unreachable
-          ? 'unreachable'
-          : 'unknown',
-    );
+  const evidence = record.evidence.split('').map((letter) => NAME_OF.get(letter) ?? 'unknown');
   const { epoch, atMs, isStale } = record;
   return { epoch, frozenAtMs: atMs, effectiveBps, evidence, isStale };
 }

@@ -2,23 +2,26 @@
  * What this node itself knows about a box, from its own probes: apart from what the control plane says.
  *
  * A probe is a TCP connect and a small HTTP request. "Refused" and "reset" are hard: somebody answered, and it was
- * no. A timeout is soft: it takes several in a row. Coming back always takes several successes in a row.
+ * no. A timeout is soft: it takes several in a row to suspect a box, and what a suspicion is worth depends on how
+ * many others are suspected (candidates.ts). Coming back always takes several answers in a row.
  *
- *             answered (1st)                refused | timed-out x 3
- *   unknown ------------------> reachable ---------------------------> unreachable
- *      |                            ^                                      |
- *      |  refused | timed-out x 3   '--------- answered x 2 ---------------'
- *      '---------------------------------------> unreachable
- *   any --forgotten--> unknown        (the control plane changed its mind: old evidence says nothing about it)
+ *             answered (1st)                 timed-out x 3
+ *   unknown ------------------> reachable -----------------> suspect
+ *                                 ^   |                       |  |
+ *                                 |   '------ refused -----.  |  | refused
+ *                                 |                        v  |  v
+ *                                 '--- answered x 2 --- unreachable
+ *                                 '--- answered x 2 ----------'
+ *   unknown: as reachable.   any --forgotten--> unknown (the control plane changed its mind: old evidence is void)
  *
- * Invariants: (1) one refusal makes a box unreachable at once; one timeout never does,
- *                 unless the control plane lost the box's connection too (`corroborated`)
- *             (2) an unreachable box is reachable again only after RECOVERY_SUCCESSES answers in a row
+ * Invariants: (1) one refusal makes a box unreachable at once; timeouts alone only make it suspect,
+ *                 unless the control plane lost the box too (`corroborated`): two witnesses are hard
+ *             (2) an unreachable or suspect box is reachable again only after RECOVERY_SUCCESSES answers in a row
  */
 import type { Milliseconds } from '#base/clock.ts';
 
 export type ProbeResult = 'answered' | 'refused' | 'timed-out';
-export type EvidenceName = 'unknown' | 'reachable' | 'unreachable';
+export type EvidenceName = 'unknown' | 'reachable' | 'suspect' | 'unreachable';
 
 export interface Evidence {
   readonly name: EvidenceName;
@@ -33,7 +36,7 @@ export type EvidenceEvent =
   | {
       readonly kind: 'probe';
       readonly result: ProbeResult;
-      /** The control plane says that the box's own connection closed: a failed connect is then enough. */
+      /** The control plane lost the box as well (its connection closed, or it fell silent): one failure is then enough. */
       readonly corroborated: boolean;
     }
   | { readonly kind: 'forget' };
@@ -59,14 +62,12 @@ export function stepEvidence(state: Evidence, event: EvidenceEvent, atMs: Millis
   const failuresInRow = answered ? 0 : state.failuresInRow + 1;
   let name = state.name;
   if (answered) {
-    const needed = state.name === 'unreachable' ? RECOVERY_SUCCESSES : 1;
-    if (answersInRow >= needed) name = 'reachable';
-  } else if (
-    event.result === 'refused' ||
-    event.corroborated ||
-    failuresInRow >= SOFT_FAILURES_MAX
-  ) {
+    const isOut = state.name === 'unreachable' || state.name === 'suspect';
+    if (answersInRow >= (isOut ? RECOVERY_SUCCESSES : 1)) name = 'reachable';
+  } else if (event.result === 'refused' || event.corroborated) {
     name = 'unreachable';
+  } else if (failuresInRow >= SOFT_FAILURES_MAX && state.name !== 'unreachable') {
+    name = 'suspect';
   }
   return {
     name,

@@ -277,7 +277,7 @@ test('unknown titles, files and addresses are refused with what is wrong', () =>
 
 test('whatever is wrong with the fleet, every list ends in the origin and names no box twice', () => {
   const standings = ['serving', 'draining', 'down', 'gone-hard', 'gone-silent'] as const;
-  const names = ['unknown', 'reachable', 'unreachable'] as const;
+  const names = ['unknown', 'reachable', 'suspect', 'unreachable'] as const;
   const ids = ['lyon-a', 'lyon-b', 'paris-a', 'oslo-a'];
   const box = fc.record({
     standing: fc.constantFrom(...standings),
@@ -311,11 +311,33 @@ test('whatever is wrong with the fleet, every list ends in the origin and names 
         // A box that may be used is always used before the origin.
         const somebodyServes = ids.some(
           (id, at) =>
-            boxes[at].evidence !== 'unreachable' && boxes[at].standing === 'serving' && id !== '',
+            ['unknown', 'reachable'].includes(boxes[at].evidence) &&
+            boxes[at].standing === 'serving' &&
+            id !== '',
         );
         if (somebodyServes) assert.notEqual(list[0], 'origin');
       }
     }),
     { numRuns: 400 },
   );
+});
+
+test('two boxes of two in a site, suspected softly, stay: behind boxes that are well, before the origin', () => {
+  const suspects = { 'lyon-a': 'suspect', 'lyon-b': 'suspect' } as const;
+  const decision = play(exampleWorld({}, suspects));
+  assert.equal(pathways(decision)[0], 'paris-a');
+  assert.equal(why(decision, 'lyon-a'), 'suspect');
+  const alone = play(
+    exampleWorld({}, { ...suspects, 'paris-a': 'unreachable', 'oslo-a': 'unreachable' }),
+  );
+  assert.ok(pathways(alone)[0].startsWith('lyon'));
+  assert.equal(pathways(alone).length, 3);
+});
+
+test('one suspect of three in a country is taken out; with two suspected, none is', () => {
+  const one = play(exampleWorld({}, { 'lyon-a': 'suspect' }));
+  assert.equal(why(one, 'lyon-a'), 'unreachable');
+  const rest = { 'lyon-b': 'unreachable', 'paris-a': 'suspect', 'oslo-a': 'unreachable' } as const;
+  const two = play(exampleWorld({}, { 'lyon-a': 'suspect', ...rest }));
+  assert.deepEqual(pathways(two), ['lyon-a', 'paris-a', 'origin']);
 });

@@ -63,6 +63,10 @@ export function rankFile(world: World, candidates: Candidates, ask: FileAsk): Ra
       addByTier(picked, candidates, 'full', has, ask.fileHash, true);
       addByTier(picked, candidates, 'full', lacks, ask.fileHash, false);
     }
+    if (picked.count < HOLDERS_ENOUGH) {
+      addByTier(picked, candidates, 'suspect', has, ask.fileHash, true);
+      addByTier(picked, candidates, 'suspect', lacks, ask.fileHash, false);
+    }
     if (picked.count === 0) {
       addByTier(picked, candidates, 'last-resort', has, ask.fileHash, true);
       addByTier(picked, candidates, 'last-resort', lacks, ask.fileHash, false);
@@ -80,7 +84,7 @@ export function rankBoxes(
   fits: (candidate: Candidate) => boolean,
 ): Ranking {
   const picked = new Picked();
-  for (const usability of ['usable', 'full', 'last-resort'] as const) {
+  for (const usability of ['usable', 'full', 'suspect', 'last-resort'] as const) {
     if (picked.count > 0) break;
     addByTier(picked, candidates, usability, fits, key, false);
   }

@@ -294,6 +294,7 @@ export class SteeringService {
               prefixes: world.fleet.prefixes.prefixes,
             },
       epochs: world === null ? null : { ...world.fleet.epochs, load: world.load.epoch },
+      failOpenCountries: [...(world?.failOpen ?? [])],
       loadAgeMs: age(world?.load.frozenAtMs ?? null),
       appliances: world?.fleet.appliances.map(({ applianceId, index, entry, holdings }) => {
         const evidence = this.#evidence.get(applianceId);
@@ -346,6 +347,8 @@ export class SteeringService {
       control_plane_gone: this.#isControlPlaneGone() ? 1 : 0,
       snapshot_version: world?.fleet.epochs.snapshot ?? 0,
       snapshot_age_seconds: world === null ? -1 : (nowMs - world.fleet.snapshot.issuedAtMs) / 1000,
+      appliances_suspect: world?.load.evidence.filter((name) => name === 'suspect').length ?? 0,
+      countries_fail_open: world?.failOpen.size ?? 0,
       appliances_unreachable:
         world?.load.evidence.filter((name) => name === 'unreachable').length ?? 0,
     };
@@ -447,7 +450,8 @@ export class SteeringService {
     const everyone = this.#isControlPlaneGone();
     for (const appliance of fleet.appliances) {
       const evidence = this.#evidence.get(appliance.applianceId)?.name ?? 'unknown';
-      if (appliance.entry.standing !== 'serving' || evidence === 'unreachable') {
+      const isOut = evidence === 'unreachable' || evidence === 'suspect';
+      if (appliance.entry.standing !== 'serving' || isOut) {
         doubtful.push(appliance);
       } else if (everyone) others.push(appliance);
     }
@@ -460,7 +464,8 @@ export class SteeringService {
     if (fleet === null || index === undefined) return;
     const nowMs = this.#deps.clock.wallMs();
     const before = this.#evidence.get(applianceId) ?? noEvidence(nowMs);
-    const corroborated = fleet.appliances[index].entry.standing === 'gone-hard';
+    const { standing } = fleet.appliances[index].entry;
+    const corroborated = standing === 'gone-hard' || standing === 'gone-silent';
     const after = stepEvidence(before, { kind: 'probe', result, corroborated }, nowMs);
     this.#evidence.set(applianceId, after);
     if (after.name === before.name) return;
@@ -469,7 +474,7 @@ export class SteeringService {
       'our own probes changed the verdict on a box',
     );
     // Bad news counts at once, good news with the next load epoch: a fleet that comes back is not worth a freeze a box.
-    if (after.name === 'unreachable') this.#refreeze();
+    if (after.name === 'unreachable' || after.name === 'suspect') this.#refreeze();
   }
 }
 
