@@ -21,6 +21,21 @@ export type { PlannedNight, PlanRefusal } from './night.ts';
 export { boundAt, leastBound, type BoundProblem, type Multipliers } from './placement/bound.ts';
 export { place, type Placement, type Prices, type Proof } from './placement/placement.ts';
 export type { ClusterProblem, PlacementBox } from './placement/problem.ts';
+export {
+  NO_DATA,
+  readBacktestData,
+  roundedScores,
+  runBacktests,
+  scoreText,
+  type BacktestData,
+  type ModelScore,
+  forecastDemand,
+  QUIET_TREND,
+  stepTrend,
+  worthFilling,
+  type DemandForecast,
+  type TrendVerdict,
+} from './forecast/forecast.ts';
 export { expandSample } from './fleet/expand-sample.ts';
 export type { FactoredOrder } from './fleet/factored-order.ts';
 export type { FleetCluster, FleetDescription, FleetRegion } from './fleet/fleet-files.ts';

@@ -10,6 +10,7 @@ import { messageOf, type Outcome } from '#base/outcome.ts';
 import { JWS_TYPE } from '#control-plane/contract.ts';
 import { summaryText, type PlanRefusal } from './fill-planner.ts';
 import { planningOptions } from './config.ts';
+import { addCommands as addForecastCommands } from './forecast/commands.ts';
 import { dayOf } from './intake.ts';
 import { controlPlaneClient, type ControlPlaneClient } from './io/control-plane-client.ts';
 import { planClusters, WORKERS_MAX } from './io/plan-pool.ts';
@@ -75,6 +76,7 @@ export function addCommands(program: Command): void {
     .command('approve <run>')
     .description('hand in a plan that was held')
     .action((run: string) => approveCommand(run, plan.opts()));
+  addForecastCommands(program);
   addSimulateCommands(program);
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { array, assert as checkAll, double, property, tuple } from 'fast-check';
-import { evenWeights, learn, medianMixOf, mixOf } from './experts.ts';
+import { evenWeights, learn, mixOf } from './experts.ts';
 
 test('the mix loses at most ln(n)/rate + rate T/8 more than the best expert, whatever the losses', () => {
   const rate = 0.5;
@@ -49,9 +49,4 @@ test('with a share dealt out, an expert that was bad for long is heard again wit
   for (let i = 0; i < 500; i++) weights = learn(weights, [1, 0], { rate: 2, share: 0.02 });
   for (let i = 0; i < 5; i++) weights = learn(weights, [0, 1], { rate: 2, share: 0.02 });
   assert.ok(weights[0] > 0.9, `${weights[0]}`);
-});
-
-test('the weighted median is the forecast that splits the weight', () => {
-  assert.equal(medianMixOf([0.2, 0.2, 0.6], [1, 2, 9]), 9);
-  assert.equal(medianMixOf([0.3, 0.4, 0.3], [9, 2, 1]), 2);
 });

@@ -40,14 +40,3 @@ export function mixOf(weights: readonly number[], forecasts: readonly number[]):
   for (let i = 0; i < weights.length; i++) sum += weights[i] * forecasts[i];
   return sum;
 }
-
-/** The weighted median: what minimises the expected absolute error where the experts are the distribution. */
-export function medianMixOf(weights: readonly number[], forecasts: readonly number[]): number {
-  const order = forecasts.map((_, i) => i).sort((a, b) => forecasts[a] - forecasts[b] || a - b);
-  let seen = 0;
-  for (const i of order) {
-    seen += weights[i];
-    if (seen >= 0.5) return forecasts[i];
-  }
-  return forecasts[order[order.length - 1]];
-}

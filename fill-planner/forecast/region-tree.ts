@@ -22,8 +22,6 @@ export interface RegionTree {
   readonly paths: readonly Int32Array[]; // nodes of each cluster from the world down
 }
 
-export const LEVEL_NAMES = ['world', 'language area', 'country', 'network', 'cluster'] as const;
-
 export function regionTreeOf(clusters: readonly ForecastCluster[]): RegionTree {
   const parents: number[] = [-1];
   const levels: number[] = [0];

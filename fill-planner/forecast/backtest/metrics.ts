@@ -8,7 +8,6 @@
 import { logGamma } from '../probability.ts';
 
 export type AgeClass = 'new' | 'decaying' | 'catalogue';
-export const AGE_CLASSES: readonly AgeClass[] = ['new', 'decaying', 'catalogue'];
 
 export interface Score {
   readonly cases: number;

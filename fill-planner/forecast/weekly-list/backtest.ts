@@ -21,7 +21,7 @@ import type { WeeklyList } from './weekly-list.ts';
 
 export const SCORED_WEEKS = 52;
 const WARM_UP_WEEKS = 52; // the experts and the bands learn on settled forecasts of these
-const WEEKS_MIN = 30;
+const WEEKS_MIN = 12;
 const STORAGE_SHARE = 0.25; // placement: a quarter of what the listed titles need
 
 /** One title at one origin, by every model. */
