@@ -118,6 +118,21 @@ export const ApplianceConfigSchema = Type.Object(
       },
       { ...closed, default: {} },
     ),
+    integrity: Type.Object(
+      {
+        scrubBytesPerSecond: Type.Integer({
+          minimum: 0,
+          default: 8 * MIB,
+          description: 'read back and compared, all the time; 240 TB in a year. 0 switches it off',
+        }),
+        sampleOneIn: Type.Integer({
+          minimum: 1,
+          default: 256,
+          description: 'one in so many viewers’ answers has its first chunk read back',
+        }),
+      },
+      { ...closed, default: {} },
+    ),
     sender: Type.Union(
       [Type.Literal('auto'), Type.Literal('portable'), Type.Literal('zero-copy')],
       { default: 'auto', description: 'auto: the fastest one that works on this machine' },

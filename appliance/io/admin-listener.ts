@@ -1,5 +1,5 @@
 /**
- * The box's admin listener, loopback only: status, metrics, drain.
+ * The box's admin listener, loopback only: status, metrics, and what an operator may tell it.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -13,8 +13,8 @@ const CONNECTIONS_MAX = 64;
 export interface AdminActions {
   status(): ApplianceStatus;
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
-  drain(): unknown;
-  undrain(): unknown;
+  /** What an operator asks for by `POST /<name>?<arguments>`; null: no such action. A promise may take long. */
+  act(name: string, query: URLSearchParams): unknown;
 }
 
 type Answer = { readonly status: number; readonly contentType: string; readonly text: string };
@@ -73,20 +73,22 @@ export class AdminListener {
     if (request.headers.origin !== undefined) {
       return json(403, { message: 'the admin listener is not for browsers' });
     }
-    switch (`${request.method} ${(request.url ?? '').split('?')[0]}`) {
-      case 'GET /status':
-        return json(200, this.#actions.status());
-      case 'GET /metrics': {
-        const { contentType, text } = await this.#actions.metrics();
-        return { status: 200, contentType, text };
-      }
-      case 'POST /drain':
-        return json(200, this.#actions.drain());
-      case 'POST /undrain':
-        return json(200, this.#actions.undrain());
-      default:
-        return json(404, { message: 'GET /status, GET /metrics, POST /drain, POST /undrain' });
+    const url = new URL(request.url ?? '/', 'http://admin');
+    if (request.method === 'GET' && url.pathname === '/status') {
+      return json(200, this.#actions.status());
     }
+    if (request.method === 'GET' && url.pathname === '/metrics') {
+      const { contentType, text } = await this.#actions.metrics();
+      return { status: 200, contentType, text };
+    }
+    const done =
+      request.method === 'POST'
+        ? await this.#actions.act(url.pathname.slice(1), url.searchParams)
+        : null;
+    if (done !== null) return json(200, done);
+    return json(404, {
+      message: 'GET /status, GET /metrics, or POST one of the actions in the README',
+    });
   }
 }
 

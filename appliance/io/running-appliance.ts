@@ -5,6 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Type } from 'typebox';
 import type { ApplianceStatus, Heartbeat } from '#appliance/contract.ts';
 import { checker } from '#base/config.ts';
@@ -12,7 +13,7 @@ import type { Clock, Timer } from '#base/clock.ts';
 import { openStateDir } from '#base/io/state-dir.ts';
 import { openCompact } from '#base/jws.ts';
 import type { Logger } from '#base/log.ts';
-import { failed, success, type Failure, type Outcome } from '#base/outcome.ts';
+import type { Outcome } from '#base/outcome.ts';
 import type { Random } from '#base/random.ts';
 import {
   checkSignedTime,
@@ -20,13 +21,13 @@ import {
   JWS_TYPE,
   type HeartbeatAnswer,
 } from '#control-plane/contract.ts';
-import { createKeyRing, readManifest, type KeyRingHolder } from '#control-plane/control-plane.ts';
+import { createKeyRing, type KeyRingHolder } from '#control-plane/control-plane.ts';
 import { TITLE_ID } from '#upstream/contract.ts';
 import type { ApplianceConfig } from '../config.ts';
 import { BelongingRegister } from '../fill/belonging.ts';
 import { ChunkFetcher } from '../fill/chunk-fetcher.ts';
 import { Filler } from '../fill/filler.ts';
-import { ManifestSet, NO_MANIFEST } from '../fill/manifest-set.ts';
+import type { ManifestSet } from '../fill/manifest-set.ts';
 import { MissPath } from '../fill/miss-path.ts';
 import { SourceBook } from '../fill/source-book.ts';
 import { makeHeartbeat } from '../report/heartbeat.ts';
@@ -34,6 +35,7 @@ import { isWindowOpen, NOTHING_TOLD, takeAnswer } from '../report/plane-state.ts
 import { RateMeter } from '../report/rate-meter.ts';
 import { startTime, takeSignedTime, timeAt, timeProblems } from '../report/trusted-time.ts';
 import { ViewReporter } from '../report/view-reporter.ts';
+import { OPEN, stepGate, type Gate } from '../serve/admission-gate.ts';
 import { Answers } from '../serve/answers.ts';
 import { ContentHandler } from '../serve/content-handler.ts';
 import { Counters } from '../serve/counters.ts';
@@ -41,18 +43,19 @@ import { GrantVerdicts, PeerBudget } from '../serve/grant-verdicts.ts';
 import type { ListenAddress, Sender } from '../serve/sender.ts';
 import { ViewLedger } from '../serve/view-ledger.ts';
 import { ViewerVerdicts } from '../serve/viewer-verdicts.ts';
+import { Integrity } from '../store/integrity.ts';
 import { Store } from '../store/store.ts';
-import type { Volume } from '../store/volume.ts';
 import { AdminListener } from './admin-listener.ts';
 import { ControlPlaneClient } from './control-plane-client.ts';
-import { openVolume } from './disk-volume.ts';
 import { HeartbeatConnection } from './heartbeat-connection.ts';
 import { HotChunks } from './hot-chunks.ts';
 import { KEYS_FILE, openIdentity, type Identity } from './identity.ts';
 import { KeptDocuments } from './kept-documents.ts';
+import { ManifestIntake } from './manifest-intake.ts';
 import { createMetrics } from './metrics.ts';
 import { HttpSourceClient, SOURCE_CLIENT_DEFAULTS } from './source-client.ts';
 import { ViewSpool } from './view-spool.ts';
+import { VolumeRegister } from './volume-register.ts';
 import { chooseSender } from './zero-copy-choice.ts';
 
 export const STATE_FORMAT = '1';
@@ -132,19 +135,21 @@ class Box implements RunningAppliance {
   readonly #egress = new RateMeter();
   readonly #requests = new RateMeter();
   readonly #fillRate = new RateMeter();
-  readonly #volumeProblems: string[] = [];
   #time;
   #told = NOTHING_TOLD;
-  #manifest = NO_MANIFEST;
-  #manifestProblem: string | null = null;
-  #pullingManifest: Promise<void> | null = null;
   #grant: string | null = null;
-  #drainingSinceMs: number | null = null;
+  #gate: Gate = OPEN;
+  #isDraining = false;
+  #answersServed = 0;
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: 20 });
   #isStarting = true;
   #isStopping = false;
   // Made by `start`, in the order in which they need each other.
   #client!: ControlPlaneClient;
   #store!: Store;
+  #register!: VolumeRegister;
+  #manifests!: ManifestIntake;
+  #integrity!: Integrity;
   #book!: SourceBook;
   #sources!: HttpSourceClient;
   #missPath!: MissPath;
@@ -201,10 +206,12 @@ class Box implements RunningAppliance {
     this.#makeFill();
     await this.#keys.loaded;
     this.#keys.start();
-    await this.#loadKeptManifest();
+    await this.#manifests.loadKept();
     await this.#listen();
     this.#makeReports();
     this.#filler.start();
+    this.#integrity.start();
+    this.#loopDelay.enable();
     this.#heartbeats.start();
     this.#reporter.start();
     this.#isStarting = false;
@@ -227,12 +234,14 @@ class Box implements RunningAppliance {
   }
 
   drain(): void {
-    this.#drainingSinceMs ??= this.#deps.clock.monotonicMs();
+    this.#isDraining = true;
+    this.#lookAtGate(0);
     this.#deps.log.info({ event: 'draining' }, 'draining: new viewers are sent elsewhere');
   }
 
   undrain(): void {
-    this.#drainingSinceMs = null;
+    this.#isDraining = false;
+    this.#lookAtGate(0);
     this.#deps.log.info({ event: 'undrained' }, 'taking new viewers again');
   }
 
@@ -241,6 +250,8 @@ class Box implements RunningAppliance {
     this.#isStopping = true;
     for (const timer of this.#timers) timer.cancel();
     this.#heartbeats.stop();
+    this.#integrity.stop();
+    this.#loopDelay.disable();
     this.#keys.stop();
     await Promise.all([
       this.#sender.close(STOP_GRACE_MS),
@@ -259,19 +270,31 @@ class Box implements RunningAppliance {
 
   #openStore(): void {
     const { config, clock, log } = this.#deps;
-    const volumes: Volume[] = [];
-    for (const spec of config.volumes) {
-      const outcome = openVolume(spec);
-      if (outcome.ok) {
-        volumes.push(outcome.value);
-        continue;
-      }
-      // One disk that is gone does not keep the box from serving the others.
-      log.error({ event: 'volume-unusable', path: spec.path }, outcome.failure.detail);
-      this.#volumeProblems.push(outcome.failure.detail);
-    }
-    if (volumes.length === 0) throw new Error(this.#volumeProblems.join('\n'));
-    this.#store = new Store({ volumes, clock, nowMs: () => this.nowMs(), log });
+    this.#register = new VolumeRegister(this.#kept, log);
+    const volumes = this.#register.open(config.volumes);
+    this.#store = new Store({
+      volumes,
+      clock,
+      nowMs: () => this.nowMs(),
+      log,
+      onVolumeOut: (volume, why) => this.#register.remember(volume, why),
+    });
+    this.#integrity = new Integrity({
+      clock,
+      log,
+      store: this.#store,
+      bytesPerSecondMax: config.integrity.scrubBytesPerSecond,
+      onDropped: () => this.#filler.recheck(),
+    });
+    this.#manifests = new ManifestIntake({
+      identity: this.identity,
+      kept: this.#kept,
+      log,
+      keys: () => this.#keys.current(),
+      fetch: (version) => this.#client.manifest(version),
+      roomBytes: () => this.#store.plannableBytes(config.reactiveShare),
+      use: (manifest) => this.#useManifest(manifest),
+    });
   }
 
   #makeFill(): void {
@@ -303,7 +326,7 @@ class Box implements RunningAppliance {
     this.#belonging = new BelongingRegister({
       log,
       store,
-      manifest: () => this.#manifest,
+      manifest: () => this.#manifests.current,
       keys: () => this.#keys.current(),
       listingTexts: (titleId) => this.#listingTexts(titleId),
       kept: (titleId) => this.#keptListing(titleId),
@@ -335,7 +358,12 @@ class Box implements RunningAppliance {
       counters: this.#counters,
       views: this.#views,
       listingText: (titleId) => this.#keptListing(titleId),
-      drainingSinceMs: () => this.#drainingSinceMs,
+      gate: () => this.#gate,
+      onServed: (fileId, index) => {
+        if (++this.#answersServed % config.integrity.sampleOneIn === 0) {
+          this.#integrity.sample(fileId, index);
+        }
+      },
     });
     this.#sender = orThrow(
       chooseSender(config.sender, handler.handle, config.limits, this.#hotChunks),
@@ -352,8 +380,7 @@ class Box implements RunningAppliance {
     this.#adminListener = new AdminListener({
       status: () => this.status(),
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
-      drain: () => this.#drainAnswer(() => this.drain()),
-      undrain: () => this.#drainAnswer(() => this.undrain()),
+      act: (name, query) => this.#act(name, query),
     });
     this.#admin = orThrow(await this.#adminListener.listen(config.admin));
   }
@@ -390,26 +417,31 @@ class Box implements RunningAppliance {
     const sentBytes = counters.viewerBytes + counters.peerBytesServed;
     const fillBytes = sum(counters.fillBytes);
     const fill = this.#filler.figures();
+    const egressBps = Math.round(this.#egress.feed(sentBytes, now) * 8);
+    this.#lookAtGate(egressBps);
     return makeHeartbeat({
       sequence,
       nowMs: this.nowMs(),
       bootId: this.#bootId,
       isStarting: this.#isStarting,
-      isDraining: this.#drainingSinceMs !== null,
+      isDraining: this.#isDraining,
       isStoreUsable: this.#store.isUsable,
       problems: [
-        ...this.#volumeProblems,
+        ...this.#register.problems,
         ...this.#store.problems(),
         ...timeProblems(this.#time, clock.wallMs(), now),
+        ...(this.#gate.name === 'closed' && this.#gate.reason === 'full'
+          ? ['full: new viewers are sent to the next box']
+          : []),
         ...(this.#reporter.problem === null ? [] : [this.#reporter.problem]),
       ],
       servingBps: config.servingBps,
-      egressBps: Math.round(this.#egress.feed(sentBytes, now) * 8),
+      egressBps,
       requestsPerSecond: this.#requests.feed(this.#sender.stats().requests, now),
       fillBps: Math.round(this.#fillRate.feed(fillBytes, now) * 8),
       sender: this.#sender.stats(),
       store: this.#store.figures(),
-      fill: { ...fill, problem: this.#manifestProblem ?? fill.problem },
+      fill: { ...fill, problem: this.#manifests.problem ?? fill.problem },
       counters,
       holdings: this.#store.holdings,
       keysVersion: this.#keys.current()?.version ?? 0,
@@ -417,15 +449,30 @@ class Box implements RunningAppliance {
     });
   }
 
+  #lookAtGate(egressBps: number): void {
+    const loopDelayMs = this.#loopDelay.max / 1e6;
+    this.#loopDelay.reset();
+    const measures = {
+      isDraining: this.#isDraining,
+      egressBps,
+      servingBps: this.#deps.config.servingBps,
+      loopDelayMs,
+    };
+    this.#gate = stepGate(this.#gate, measures, this.#deps.clock.monotonicMs());
+  }
+
   async #answered(answer: HeartbeatAnswer): Promise<void> {
     await this.#takeTime(answer.signedTime);
-    const have = { manifest: this.#manifest.version, keys: this.#keys.current()?.version ?? 0 };
+    const have = {
+      manifest: this.#manifests.current.version,
+      keys: this.#keys.current()?.version ?? 0,
+    };
     const { state, pulls } = takeAnswer(this.#told, answer, have);
     this.#told = state;
     this.#filler.setWindow(isWindowOpen(state, this.nowMs()));
     if (pulls.keys) await this.#keys.refresh();
     if (pulls.sources) this.#book.forgetRankings();
-    if (pulls.manifest) await this.#pullManifest();
+    if (pulls.manifest) await this.#manifests.pull();
   }
 
   async #takeTime(text: string): Promise<void> {
@@ -443,74 +490,9 @@ class Box implements RunningAppliance {
     this.#time = takeSignedTime(this.#time, checked.value.nowMs, this.#deps.clock.monotonicMs());
   }
 
-  // ---------------------------------------------------------------- the manifest
-
-  #pullManifest(): Promise<void> {
-    this.#pullingManifest ??= this.#pull().finally(() => {
-      this.#pullingManifest = null;
-    });
-    return this.#pullingManifest;
-  }
-
-  async #pull(): Promise<void> {
-    const answer = await this.#client.manifest(this.#manifest.version);
-    if (!answer.ok) return this.#refuseManifest(answer.failure.detail);
-    if (typeof answer.value === 'string') return;
-    const opened = await this.#openManifest(answer.value);
-    if (!opened.ok) return this.#refuseManifest(opened.failure.detail);
-    this.#kept.write('manifest.bin', answer.value);
-    this.#manifestProblem = null;
-    await this.#useManifest(opened.value);
-    this.#deps.log.info(
-      { event: 'manifest-taken', version: opened.value.version, files: opened.value.files.size },
-      'manifest taken',
-    );
-  }
-
-  /** Everything is checked before anything acts on it: signature, owner, version, digest, and that it fits here. */
-  async #openManifest(bytes: Buffer): Promise<Outcome<ManifestSet>> {
-    const ring = this.#keys.current();
-    if (ring === null) return failed(manifestFailure('no keys yet to check it with'));
-    const { applianceId, clusterId } = this.identity;
-    const versionInUse = this.#manifest.version;
-    const opened = await readManifest(bytes, ring, { applianceId, clusterId, versionInUse });
-    if (!opened.ok) {
-      return failed(manifestFailure(`${opened.failure.refusal}: ${opened.failure.detail}`));
-    }
-    const manifest = ManifestSet.of(opened.value.header, opened.value.entries);
-    const roomBytes = this.#store.plannableBytes(this.#deps.config.reactiveShare);
-    if (manifest.bytes > roomBytes) {
-      return failed(
-        manifestFailure(
-          `manifest-too-large: version ${manifest.version} wants ${manifest.bytes} bytes, the volumes have ${roomBytes}`,
-        ),
-      );
-    }
-    return success(manifest);
-  }
-
   async #useManifest(manifest: ManifestSet): Promise<void> {
-    this.#manifest = manifest;
     await this.#store.setWanted(manifest.files, manifest.fillDensity);
     this.#filler.setManifest(manifest);
-  }
-
-  #refuseManifest(detail: string): void {
-    if (this.#manifestProblem !== detail) {
-      this.#deps.log.error(
-        { event: 'manifest-refused', inUse: this.#manifest.version },
-        `the manifest is not taken, version ${this.#manifest.version} stays in use: ${detail}`,
-      );
-    }
-    this.#manifestProblem = detail;
-  }
-
-  async #loadKeptManifest(): Promise<void> {
-    const bytes = this.#kept.read('manifest.bin');
-    if (bytes === null || this.#keys.current() === null) return;
-    const opened = await this.#openManifest(bytes);
-    if (opened.ok) await this.#useManifest(opened.value);
-    else this.#deps.log.warn({ event: 'kept-manifest-unused' }, opened.failure.detail);
   }
 
   // ---------------------------------------------------------------- small things
@@ -545,15 +527,29 @@ class Box implements RunningAppliance {
     this.#kept.write('trusted-time.json', JSON.stringify({ nowMs: Math.floor(this.nowMs()) }));
   }
 
-  #drainAnswer(change: () => void): unknown {
-    change();
-    const { connections } = this.#sender.stats();
-    return { isDraining: this.#drainingSinceMs !== null, connections };
+  /** What an operator may ask for on the admin listener; null where there is no such action. */
+  #act(name: string, query: URLSearchParams): unknown {
+    switch (name) {
+      case 'drain':
+        this.drain();
+        return this.#drainProgress();
+      case 'undrain':
+        this.undrain();
+        return this.#drainProgress();
+      case 'volumes/readmit':
+        return {
+          readmitted: this.#register.readmit(query.get('path') ?? ''),
+          from: 'the next start',
+        };
+      default:
+        return null;
+    }
   }
-}
 
-function manifestFailure(detail: string): Failure {
-  return { code: 'manifest-refused', source: 'upstream', retry: 'same-source', detail };
+  #drainProgress(): unknown {
+    const { connections } = this.#sender.stats();
+    return { isDraining: this.#isDraining, connections };
+  }
 }
 
 function orThrow<T>(outcome: Outcome<T>): T {

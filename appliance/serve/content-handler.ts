@@ -34,7 +34,14 @@ import type { MissPath } from '../fill/miss-path.ts';
 import type { StoredEntry } from '../store/entry.ts';
 import type { OpenFile } from '../store/open-files.ts';
 import type { Store } from '../store/store.ts';
-import type { Account, Answers, CacheOutcome, Extent } from './answers.ts';
+import type { Gate } from './admission-gate.ts';
+import {
+  NO_ACCOUNT,
+  type Account,
+  type Answers,
+  type CacheOutcome,
+  type Extent,
+} from './answers.ts';
 import { decideCondition } from './conditions.ts';
 import type { Counters } from './counters.ts';
 import type { GrantVerdicts, PeerBudget } from './grant-verdicts.ts';
@@ -57,8 +64,10 @@ export interface ContentHandlerDeps {
   readonly counters: Counters;
   readonly views: ViewLedger;
   readonly listingText: (titleId: string) => string | null;
-  /** Since when this box drains (monotonic), or null: tokens seen first after that are sent elsewhere. */
-  readonly drainingSinceMs: () => number | null;
+  /** Closed: tokens that were first seen after that are sent to the next box. */
+  readonly gate: () => Gate;
+  /** A viewer's answer began at this chunk: some of them are read back later. */
+  readonly onServed: (fileId: FileId, chunkIndex: number) => void;
 }
 
 /** Who asks, once they were let in. */
@@ -141,19 +150,18 @@ export class ContentHandler {
     uri: string,
     verdict: TokenVerdict,
   ): Answer | Promise<Answer> {
-    if (!verdict.ok)
-      return this.#denied(verdict.refusal, 'this token does not open this file here');
+    if (!verdict.ok) {
+      return verdict.refusal === 'busy'
+        ? this.#sentAway('full')
+        : this.#denied(verdict.refusal, 'this token does not open this file here');
+    }
     const { token } = verdict;
     if (!isFile(location) || location.resource !== 'file' || !token.covers(uri)) {
       return this.#denied('token-uri', 'the token is for another title');
     }
-    const drainingSinceMs = this.#deps.drainingSinceMs();
-    if (drainingSinceMs !== null && token.firstSeenMs >= drainingSinceMs) {
-      return this.#unavailable(
-        'draining',
-        'proxy_internal_response',
-        'draining: go to the next box',
-      );
+    const gate = this.#deps.gate();
+    if (gate.name === 'closed' && token.firstSeenMs >= gate.sinceMs) {
+      return this.#sentAway(gate.reason);
     }
     const { home, reason } = token.claims;
     return this.#belonging(request, location, { kind: 'viewer', home, reason });
@@ -350,10 +358,7 @@ export class ContentHandler {
     cache: CacheOutcome,
   ): Answer {
     const age = entry === undefined ? 0 : this.#ageSeconds(entry);
-    return this.#deps.answers.content(fileId, extent, cache, age, null, {
-      sent: () => {},
-      ended: () => {},
-    });
+    return this.#deps.answers.content(fileId, extent, cache, age, null, NO_ACCOUNT);
   }
 
   #account(fileId: FileId, extent: Extent, client: Client, release: () => void): Account {
@@ -367,6 +372,7 @@ export class ContentHandler {
     counters.viewerRequests++;
     const slot = views.take(fileId, client.home, client.reason, nowSeconds());
     if (slot !== null && extent.start === 0) slot.starts++;
+    this.#deps.onServed(fileId, Math.floor(extent.start / CHUNK_BYTES));
     return new ViewerAccount(this.#deps, slot, client, () => {
       release();
       const entry = store.find(fileId);
@@ -383,6 +389,10 @@ export class ContentHandler {
       },
       ended: release,
     };
+  }
+
+  #sentAway(word: 'draining' | 'full'): Answer {
+    return this.#unavailable(word, 'connection_limit_reached', `${word}: go to the next box`);
   }
 
   #peerBudgetSpent(): Answer {

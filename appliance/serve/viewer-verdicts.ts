@@ -20,12 +20,14 @@ const REFUSALS_MAX = 16_384;
 const REFUSAL_LIFE_MS = 5000; // a key that arrives late is not held against its tokens for long
 const URIS_PER_TOKEN_MAX = 512; // a title's ladder and its audio on a few host names
 const PREFIXES_MAX = 16_384;
+/** Signature checks under way or waiting, about 0.3 ms each: a second's worth. Above it newcomers go to the next box. */
+const VERIFYING_MAX = 4096;
 const FAILURES_BURST = 50;
 const FAILURES_PER_SECOND = 10;
 
 export type TokenVerdict =
   | { readonly ok: true; readonly token: KnownToken }
-  | { readonly ok: false; readonly refusal: TokenRefusal | 'token-limit' };
+  | { readonly ok: false; readonly refusal: TokenRefusal | 'token-limit' | 'busy' };
 
 export class KnownToken {
   readonly claims: ViewerToken;
@@ -48,8 +50,9 @@ export class KnownToken {
 }
 
 interface Budget {
-  left: number;
+  left: number; // failures that are still forgiven
   atMs: number;
+  underWay: number;
 }
 
 export class ViewerVerdicts {
@@ -91,8 +94,10 @@ export class ViewerVerdicts {
     }
     const underWay = this.#verifying.get(text);
     if (underWay !== undefined) return underWay;
+    if (this.#verifying.size >= VERIFYING_MAX)
+      return Promise.resolve({ ok: false, refusal: 'busy' });
     const prefix = prefixOf(remoteAddress);
-    if (!this.#mayTry(prefix)) return Promise.resolve({ ok: false, refusal: 'token-limit' });
+    if (!this.#take(prefix)) return Promise.resolve({ ok: false, refusal: 'token-limit' });
     const verifying = this.#verify(text, prefix).finally(() => this.#verifying.delete(text));
     this.#verifying.set(text, verifying);
     return verifying;
@@ -106,11 +111,14 @@ export class ViewerVerdicts {
 
   async #verify(text: string, prefix: string): Promise<TokenVerdict> {
     const ring = this.#keys();
-    if (ring === null) return { ok: false, refusal: 'token-key-unknown' };
+    if (ring === null) {
+      this.#settle(prefix, true);
+      return { ok: false, refusal: 'token-key-unknown' };
+    }
     const outcome = await verifyViewerToken(text, ring, this.#nowSeconds());
+    this.#settle(prefix, outcome.ok);
     if (!outcome.ok) {
       this.#refused.set(text, outcome.failure);
-      this.#charge(prefix);
       return { ok: false, refusal: outcome.failure };
     }
     const token = new KnownToken(outcome.value, this.#clock.monotonicMs());
@@ -125,24 +133,31 @@ export class ViewerVerdicts {
     return { ok: true, token };
   }
 
-  #mayTry(prefix: string): boolean {
-    const budget = this.#budgets.get(prefix);
-    if (budget === undefined) return true;
+  /**
+   * Failures are what is limited. A network that has shown none lately may bring a crowd of new viewers at once
+   * (a dead sibling's, a carrier's NAT); one that has is checked a few at a time.
+   */
+  #take(prefix: string): boolean {
     const now = this.#clock.monotonicMs();
-    budget.left = Math.min(
-      FAILURES_BURST,
-      budget.left + ((now - budget.atMs) / 1000) * FAILURES_PER_SECOND,
-    );
+    let budget = this.#budgets.get(prefix);
+    if (budget === undefined) {
+      budget = { left: FAILURES_BURST, atMs: now, underWay: 0 };
+      this.#budgets.set(prefix, budget);
+    }
+    const earned = ((now - budget.atMs) / 1000) * FAILURES_PER_SECOND;
+    budget.left = Math.min(FAILURES_BURST, budget.left + earned);
     budget.atMs = now;
-    return budget.left >= 1;
+    const underWayMax = budget.left >= FAILURES_BURST / 2 ? VERIFYING_MAX : Math.floor(budget.left);
+    if (budget.underWay >= underWayMax) return false;
+    budget.underWay++;
+    return true;
   }
 
-  #charge(prefix: string): void {
+  #settle(prefix: string, isGood: boolean): void {
     const budget = this.#budgets.get(prefix);
-    if (budget !== undefined) budget.left = Math.max(0, budget.left - 1);
-    else {
-      this.#budgets.set(prefix, { left: FAILURES_BURST - 1, atMs: this.#clock.monotonicMs() });
-    }
+    if (budget === undefined) return;
+    budget.underWay = Math.max(0, budget.underWay - 1);
+    if (!isGood) budget.left = Math.max(0, budget.left - 1);
   }
 }
 

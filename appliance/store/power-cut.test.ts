@@ -98,9 +98,7 @@ async function untilOff(disk: PowerCutDisk, working: Promise<void>): Promise<voi
 
 test(`${CUTS} power cuts on a disk that forgets, tears and reorders: no chunk is called present that is not`, async () => {
   const samples = await Promise.all(
-    [500, 1000, CHUNK_BYTES + 10, 20, 700, 3000].map((bytes, at) =>
-      sample(at, bytes),
-    ),
+    [500, 1000, CHUNK_BYTES + 10, 20, 700, 3000].map((bytes, at) => sample(at, bytes)),
   );
   let cuts = 0;
   let chunksChecked = 0;

@@ -32,6 +32,7 @@ import { OpenFiles, type OpenFile } from './open-files.ts';
 import { choosePlacement } from './placement.ts';
 import { verifyChunk, type VerifiedChunk } from './verified-chunk.ts';
 import { FULL_PAUSE_MS, READ_ERRORS_MAX, VolumeState } from './volume-state.ts';
+import { isSlowDisk, noteProbe } from './volume-speed.ts';
 import type { CatalogueChange, Volume } from './volume.ts';
 
 const CHUNK_LISTS_BYTES_MAX = 64 * MIB; // 2 M hashes: the lists in use, not the 240 M that exist
@@ -46,6 +47,8 @@ export interface StoreDeps {
   /** Trusted Unix time in milliseconds: heat and holdings versions live longer than this process. */
   readonly nowMs: () => number;
   readonly log: Logger;
+  /** A volume was taken out: remembered until an operator says otherwise. */
+  readonly onVolumeOut?: (volume: Volume, why: string) => void;
 }
 
 /** What a file is, before its first chunk. */
@@ -190,8 +193,10 @@ export class Store {
     if (!file.ok) return 'not-here';
     const bytes = Buffer.allocUnsafeSlow(entry.chunkBytes(index));
     const offset = index * CHUNK_BYTES;
+    const startMs = this.#deps.clock.monotonicMs();
     const read = await this.#filesOf(entry).read(file.value.content, bytes, offset);
     this.release(file.value);
+    this.#probed(this.#volumes[entry.volumeAt], this.#deps.clock.monotonicMs() - startMs);
     if (!read.ok) {
       this.#readFailed(
         entry,
@@ -601,6 +606,21 @@ export class Store {
     }
   }
 
+  /** A disk that is slow against its siblings is as bad for viewers as one that fails, only later. */
+  #probed(state: VolumeState, durationMs: number): void {
+    const siblings = this.#volumes
+      .filter((other) => other !== state && other.isUp && other.speed.lastP90Ms !== null)
+      .filter((other) => other.volume.speed === state.volume.speed)
+      .map((other) => other.speed.lastP90Ms!);
+    state.speed = noteProbe(state.speed, durationMs, siblings);
+    if (isSlowDisk(state.speed)) {
+      this.takeOut(
+        state,
+        `its reads take ${Math.round(state.speed.lastP90Ms ?? 0)} ms, its siblings' a fraction`,
+      );
+    }
+  }
+
   #chunksLost(entry: StoredEntry, chunks: readonly number[], failure: Failure): void {
     if (!entry.isGone) this.#withdraw(entry, chunks);
     this.#diskFailed(this.#volumes[entry.volumeAt], failure);
@@ -621,7 +641,8 @@ export class Store {
   /** The volume's files leave the holdings at once; the box serves the rest. */
   takeOut(state: VolumeState, why: string): void {
     if (!state.isUp) return;
-    state.outReason = `volume ${state.volume.name} was taken out: ${why}. Replace the disk, or restart when it is sound`;
+    state.outReason = outText(state.volume.name, why);
+    this.#deps.onVolumeOut?.(state.volume, why);
     this.#deps.log.error({ event: 'volume-out', volume: state.volume.name }, state.outReason);
     for (const entry of this.#entries.values())
       if (entry.volumeAt === state.at) this.#forget(entry);
@@ -640,6 +661,11 @@ export class Store {
       detail: `no volume has room for ${bytes} bytes (${volumes})`,
     };
   }
+}
+
+/** Health's words for a volume that is out. */
+export function outText(name: string, why: string): string {
+  return `volume ${name} was taken out: ${why}. Replace the disk, or say that it is sound: appliance volumes --readmit ${name}`;
 }
 
 function leftFailure(entry: StoredEntry): Failure {

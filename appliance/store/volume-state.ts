@@ -7,6 +7,7 @@ import type { GroupCommit } from './group-commit.ts';
 import { viewsPerDay } from './heat.ts';
 import type { VolumeRoom } from './placement.ts';
 import type { Volume } from './volume.ts';
+import { UNPROBED, type VolumeSpeed } from './volume-speed.ts';
 
 /** After "no space left" nothing new is placed for this long: eviction and the operator need time. */
 export const FULL_PAUSE_MS = 10_000;
@@ -23,6 +24,7 @@ export class VolumeState {
   fullUntilMs = -Infinity; // monotonic
   fullReason: string | null = null;
   readErrors = 0;
+  speed: VolumeSpeed = UNPROBED;
   usedBytes = 0;
   pinnedBytes = 0;
   files = 0;
