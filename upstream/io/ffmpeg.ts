@@ -6,6 +6,7 @@
  * Invariants: when a call returns, its process has ended
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import type { Clock } from '#base/clock.ts';
@@ -18,6 +19,8 @@ const PROBE_MS_MAX = MINUTE_MS;
 /** An encode that gets no further for so long never will. */
 const STALLED_MS_MAX = 10 * MINUTE_MS;
 const PROBE_ANSWER_BYTES_MAX = 4 * 1024 * 1024;
+const SETPRIV = '/usr/bin/setpriv';
+const NO_SUCH_COMMAND_STATUS = 127; // as a shell says it, and setpriv
 const WORDS_BYTES_MAX = 2000; // of what ffmpeg complains about
 
 export interface EncoderTools {
@@ -73,7 +76,8 @@ export async function runEncode(
   tools: EncoderTools,
   clock: Clock,
 ): Promise<Outcome<null>> {
-  const child = spawn(tools.ffmpeg, [...run.args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const [command, ...args] = boundToUs([tools.ffmpeg, ...run.args]);
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let stalled = false;
   let furthestSeconds = -1;
   const giveUp = (): void => {
@@ -100,10 +104,19 @@ export async function runEncode(
     return failed(encodeFailure('interrupted', `encoding ${run.source} was interrupted`));
   }
   if (ended.status === 0) return success(null);
+  if (ended.status === NO_SUCH_COMMAND_STATUS) return failed(notStarted(tools.ffmpeg, null));
   const words = stalled
     ? `it got no further than ${furthestSeconds.toFixed(1)} s`
     : ended.words || `ffmpeg ended with ${ended.status ?? ended.signal}`;
   return failed(encodeFailure('encode-failed', `ffmpeg could not encode ${run.source}: ${words}`));
+}
+
+/**
+ * A publish that is killed takes its encoder with it: the kernel sends the signal when the parent is gone.
+ * Where there is no setpriv (it is in Debian's util-linux) an encoder without a parent works on to its own end.
+ */
+function boundToUs(command: readonly [string, ...string[]]): readonly [string, ...string[]] {
+  return existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL', ...command] : command;
 }
 
 type Ended =
@@ -154,7 +167,7 @@ function notAVideo(source: string, why: string): Failure {
 }
 
 function notStarted(tool: string, thrown: unknown): Failure {
-  const isMissing = codeOf(thrown) === 'ENOENT';
+  const isMissing = thrown === null || codeOf(thrown) === 'ENOENT';
   return {
     code: isMissing ? 'ffmpeg-missing' : 'ffmpeg-failed',
     source: 'self',
