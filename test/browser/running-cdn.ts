@@ -1,0 +1,133 @@
+/**
+ * A whole CDN of its own for a test in a browser: `nightfill up` in a fresh state directory, on loopback addresses
+ * and ports that follow the test's process id, and a headless Chromium.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium, type Browser, type Page } from 'playwright-core';
+
+export const WAIT_MS = 60_000; // a bound on waiting for something to happen; nothing is asserted about time
+
+const PROGRAM = path.join(import.meta.dirname, '..', '..', 'bin', 'nightfill');
+const READY_MS = 120_000;
+const STOP_MS = 20_000;
+const CHROMIUM_PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+const CHROMIUM_ARGS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--autoplay-policy=no-user-gesture-required',
+];
+
+/** The part of `GET /v1/fleet/view` that these tests look at. */
+export interface Fleet {
+  readonly sites: readonly {
+    readonly siteId: string;
+    readonly appliances: readonly { readonly applianceId: string; readonly baseUrl: string }[];
+  }[];
+}
+
+export interface RunningCdn {
+  readonly pagesUrl: string; // without a slash at the end
+  readonly viewerAddress: string; // at home in the first site
+  /** The process of an appliance or a service, as the state directory names it. */
+  kill9(name: string): void;
+  fleet(): Promise<Fleet>;
+  stop(): Promise<void>;
+}
+
+/** Why a browser test cannot run here, or false. */
+export function whyNoBrowser(): string | false {
+  return browserPath() === null
+    ? 'no Chromium here: on Debian or Ubuntu, apt-get install chromium'
+    : false;
+}
+
+function browserPath(): string | null {
+  return CHROMIUM_PATHS.find((candidate) => existsSync(candidate)) ?? null;
+}
+
+export async function startBrowser(): Promise<Browser> {
+  const executablePath = browserPath() ?? undefined;
+  return chromium.launch({ executablePath, args: CHROMIUM_ARGS });
+}
+
+/** A page that collects what goes wrong in it. */
+export async function openPage(
+  browser: Browser,
+  url: string,
+): Promise<{ readonly page: Page; readonly errors: readonly string[] }> {
+  const page = await browser.newPage({ viewport: { width: 1366, height: 768 } });
+  const errors: string[] = [];
+  page.on('pageerror', (error) => errors.push(error.message));
+  await page.goto(url);
+  return { page, errors };
+}
+
+/** Starts the CDN with the sample title only, and waits until every box holds its manifest. */
+export async function startCdn(): Promise<RunningCdn> {
+  const stateDir = mkdtempSync(path.join(os.tmpdir(), 'nightfill-browser-'));
+  const share = process.pid % 100;
+  const block = `127.${100 + share}`;
+  const where = ['--address-block', block, '--port-base', String(20_000 + share * 100)];
+  const up = spawn(
+    PROGRAM,
+    ['up', '--no-catalogue', '--no-restart', '--state', stateDir, ...where],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  const said: string[] = [];
+  const exited = new Promise<void>((resolve) => {
+    up.once('exit', () => resolve());
+  });
+  const stop = async (): Promise<void> => {
+    up.kill('SIGTERM');
+    const timer = setTimeout(() => up.kill('SIGKILL'), STOP_MS);
+    await exited;
+    clearTimeout(timer);
+    rmSync(stateDir, { recursive: true, force: true });
+  };
+  const ready = new Promise<string>((resolve) => {
+    for (const output of [up.stdout, up.stderr]) {
+      createInterface({ input: output }).on('line', (line) => {
+        said.push(line);
+        const url = /^\s+fleet\s+(http:\/\/\S+)\/$/.exec(line)?.[1];
+        if (url !== undefined) resolve(url);
+      });
+    }
+  });
+  const late = AbortSignal.timeout(READY_MS);
+  const pagesUrl = await Promise.race([
+    ready,
+    exited.then(() => null),
+    new Promise<null>((resolve) => {
+      late.addEventListener('abort', () => resolve(null));
+    }),
+  ]);
+  if (pagesUrl === null) {
+    await stop();
+    throw new Error(`"nightfill up" did not come up. It said:\n${said.join('\n')}`);
+  }
+  return {
+    pagesUrl,
+    viewerAddress: `${block}.3.1`,
+    kill9(name) {
+      const text = readFileSync(path.join(stateDir, 'pids.json'), 'utf8');
+      const pid = (JSON.parse(text) as { pids: Record<string, number> }).pids[name];
+      if (pid === undefined) throw new Error(`${name} is not in ${text}`);
+      process.kill(pid, 'SIGKILL');
+    },
+    async fleet() {
+      const answer = await fetch(`${pagesUrl}/v1/fleet/view`);
+      return (await answer.json()) as Fleet;
+    },
+    stop,
+  };
+}
