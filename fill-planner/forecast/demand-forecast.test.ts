@@ -106,6 +106,27 @@ test('a release that nobody has watched yet is given its prior, above the median
   assert.ok(before.densitiesOf(0)[title.ordinals[0]] < 0.05 * own, 'not watched before it is out');
 });
 
+test('with days ahead, a release of tomorrow is forecast as on its first day, one of next week is not', () => {
+  const at = (days: number): string => new Date((DAY + days) * 86_400_000 + 72e6).toISOString();
+  const films = workload.titles.filter(
+    ({ listing }) => listing.kind === 'film' && listing.class === 'release',
+  );
+  const [soon, late] = films;
+  const titles = workload.titles.map((title) => {
+    if (title !== soon && title !== late) return title;
+    const release = { at: at(title === soon ? 1 : 7), countries: ['*'], priority: 5 };
+    return { ...title, listing: { ...title.listing, release } };
+  });
+  const out = new Set([...soon.ordinals, ...late.ordinals]);
+  const records = [...workloadRecords(workload, DAY)].filter(({ ordinal }) => !out.has(ordinal));
+  const options = { homeUnknown: 'unknown', aheadDays: 2 };
+  const forecast = forecastDemand(records, titles, workload.clusters, isoDayOf(DAY), options);
+  const densities = forecast.densitiesOf(0);
+  const typical = [...densities].sort((a, b) => a - b)[Math.floor(densities.length / 2)];
+  assert.ok(densities[soon.ordinals[0]] > typical);
+  assert.ok(densities[late.ordinals[0]] < 0.05 * typical);
+});
+
 test('a cluster without history gets the taste of its region and a level by its capacity', () => {
   const clusters = [...workload.clusters, { clusterId: 'new', country: 'DE', capacity: 5e8 }];
   const forecast = forecastDemand(

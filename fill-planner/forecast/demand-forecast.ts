@@ -55,6 +55,11 @@ export type ForecastVerdict =
 export interface ForecastOptions {
   /** The word by which records name viewers whose home is not known: they count for the world only. */
   readonly homeUnknown: string;
+  /**
+   * A release within so many days after `atDay` is forecast as on its first whole day, so that it is placed before it is
+   * asked for; 0 forecasts the day itself.
+   */
+  readonly aheadDays?: number;
 }
 
 const SEASON_DAYS = 7;
@@ -84,7 +89,8 @@ export function forecastDemand(
     day,
   );
   const tree = regionTreeOf(clusters);
-  const learnt = learn(catalogue, tree, days, day);
+  const aheadDays = options.aheadDays ?? 0;
+  const learnt = learn(catalogue, tree, days, day, aheadDays);
   const doubt = doubtOf(learnt.titles);
   if (doubt === null) {
     const kind = days.length === 0 ? 'no-history' : 'fresh';
@@ -104,7 +110,7 @@ export function forecastDemand(
     clusters,
     good,
     day,
-    learn(catalogue, tree, good, day),
+    learn(catalogue, tree, good, day, aheadDays),
     verdict,
     [`forecast of ${atDay} fell back: ${verdict.why}`, ...problems],
   );
@@ -121,9 +127,10 @@ function learn(
   tree: RegionTree,
   days: readonly DemandDay[],
   atDay: number,
+  aheadDays: number,
 ): Learnt {
   return {
-    titles: learnTitleShares(catalogue, days, atDay),
+    titles: learnTitleShares(catalogue, days, atDay, aheadDays),
     regions: learnRegionShares(catalogue, tree, days, atDay),
     files: learnFileShares(catalogue, tree, days, atDay),
   };

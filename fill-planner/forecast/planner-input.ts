@@ -7,6 +7,8 @@ import { HOME_UNKNOWN } from '#control-plane/contract.ts';
 import type { PlannerInput } from '../contract.ts';
 import { forecastDemand, type DemandForecast } from './demand-forecast.ts';
 
+const PLACED_AHEAD_DAYS = 2; // what comes out before the fill of the night after next is placed tonight
+
 export function forecastOfInput(
   input: Pick<PlannerInput, 'sites' | 'appliances' | 'titles' | 'demand' | 'planDate'>,
   clusterIds: readonly string[],
@@ -26,5 +28,6 @@ export function forecastOfInput(
   }));
   return forecastDemand(input.demand, input.titles, clusters, input.planDate, {
     homeUnknown: HOME_UNKNOWN,
+    aheadDays: PLACED_AHEAD_DAYS,
   });
 }

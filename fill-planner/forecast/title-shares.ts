@@ -7,7 +7,8 @@
  *
  * Each age class (new, decaying, catalogue) has expert weights of its own, learnt from the absolute error of each day.
  *
- * Shape:      learnTitleShares(catalogue, days, atDay) -> shares at `atDay`, with what is needed for bands and the guard
+ * Shape:      learnTitleShares(catalogue, days, atDay, aheadDays) -> shares at `atDay`, with what bands and guard need; what comes
+ *             out within `aheadDays` counts as out for a whole day
  * Units:      ages in days; shares sum to 1
  * Invariants: (1) only days before `atDay` are looked at; the kernels and the prior are fitted on the same days
  *             (2) a programme that nobody watched keeps a small share: nothing is said to be never watched
@@ -56,6 +57,7 @@ export function learnTitleShares(
   catalogue: ForecastCatalogue,
   days: readonly DemandDay[],
   atDay: number,
+  aheadDays = 0,
 ): TitleShares {
   const daily = days.filter(({ day }) => day < atDay).map((day) => programmeViews(catalogue, day));
   const { programmes } = catalogue;
@@ -71,7 +73,7 @@ export function learnTitleShares(
   }
   const classes = programmes.map((programme) => classAt(programme, atDay));
   return {
-    shares: mixed(classes, state, expertShares(programmes, releases, state, atDay)),
+    shares: mixed(classes, state, expertShares(programmes, releases, state, atDay, aheadDays)),
     classes,
     weights: state.weights,
     spread: {
@@ -161,6 +163,7 @@ function expertShares(
   releases: Releases,
   state: ShareState,
   day: number,
+  aheadDays = 0,
 ): readonly Float64Array[] {
   const slowTotal = sumOf(state.counts[1]);
   const [fast, slow] = state.counts.map((counts, i) => {
@@ -180,7 +183,9 @@ function expertShares(
     }
     const { mean, shape } = releases.priors[t];
     const scale = (shape + state.seen[t]) / (shape / mean + state.exposed[t]);
-    decay[t] = age < 0 ? 0 : scale * shapeAt(programmes[t], releases, age);
+    if (age < -aheadDays) decay[t] = 0;
+    else if (age <= 0 && aheadDays > 0) decay[t] = scale;
+    else decay[t] = scale * shapeAt(programmes[t], releases, age);
     claimed += decay[t];
   }
   // A big release takes from everything else; it takes at most nine tenths.
