@@ -252,6 +252,7 @@ function problemOf(
       present: held.map((box) => Uint8Array.from(rows, (row) => box[row])),
       slotFactors: [SLOT_FACTOR],
       churnPrice: churnShare * densities[cut] * SLOT_FACTOR,
+      copiesMin: 1,
       pins: new Map(),
     },
   };

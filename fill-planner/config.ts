@@ -54,6 +54,13 @@ export const PlanningOptionsSchema = Type.Object(
       description:
         'what filling a byte costs, as a share of what the last byte on the disk is worth: 0 refills for every whim of the forecast',
     }),
+    copiesMin: Type.Integer({
+      default: 1,
+      minimum: 1,
+      maximum: 16,
+      description:
+        'copies of every file in a cluster: 2 lets any one box fail without a content miss, and halves what fits',
+    }),
     releasePriority: Type.Integer({
       default: 8,
       minimum: 0,

@@ -213,6 +213,24 @@ test('bad records are named and the rest is planned', () => {
   assert.ok(planSet.summary.problems.length === summary.problems.length);
 });
 
+test('a release of high priority is pinned in its countries, in two copies, and named where there is no room', () => {
+  const input = sampleNight({ boxesPerSite: [3, 1], titles: 20, storageBytes: 200_000 });
+  const { listing, ordinals } = input.titles[19];
+  listing.release = { at: '2026-11-21T08:00:00Z', countries: ['DE'], priority: 9 };
+  const held = expanded(planned(input).planSet, input);
+  const copies = (ordinal: number): number =>
+    ['box-0-0', 'box-0-1', 'box-0-2'].filter((id) => held.get(id)?.includes(ordinal)).length;
+  assert.ok(ordinals.filter((ordinal) => copies(ordinal) >= 2).length >= 2);
+  const crowded = sampleNight({ boxesPerSite: [1], titles: 20, storageBytes: 100_000 });
+  for (const title of crowded.titles) {
+    title.listing.release = { at: '2026-11-21T08:00:00Z', countries: ['*'], priority: 9 };
+  }
+  assert.match(
+    planned(crowded).summary.problems.join(' '),
+    /more pins than room: \d+ of \d+ files/,
+  );
+});
+
 test('a file larger than any disk is named once per cluster and planned nowhere', () => {
   const input = sampleNight({ titles: 1, filesPerTitle: 2, storageBytes: 500, fileBytesMax: 10 });
   input.titles[0].listing.files[0].sizeBytes = 501;

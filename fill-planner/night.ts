@@ -58,6 +58,8 @@ export interface ClusterPlan {
     readonly applianceId: string;
     readonly ordinals: readonly number[];
   }[];
+  /** Files of releases, with the copies they are due. */
+  readonly pins: readonly { readonly ordinal: number; readonly copies: number }[];
   readonly summary: SiteSummary;
   readonly problems: readonly string[];
 }
@@ -117,6 +119,7 @@ export function planCluster(night: PreparedNight, cluster: NightCluster): Cluste
       applianceId: box.applianceId,
       ordinals: Array.from(feed.ordinals).filter((_, rank) => placement.held[at][rank] === 1),
     })),
+    pins: Array.from(problem.pins, ([rank, copies]) => ({ ordinal: feed.ordinals[rank], copies })),
     summary: siteSummaryOf(cluster, problem, placement),
     problems: [
       ...boxProblems(cluster),
@@ -147,6 +150,7 @@ export function clusterProblemOf(
     present: cluster.boxes.map((box) => presentRanks(feed, holdings.get(box.applianceId) ?? [])),
     slotFactors,
     churnPrice: churnPriceOf(feed, boxes, slotFactors, options.churnShare),
+    copiesMin: options.copiesMin,
     pins: pinnedRanks(night, cluster, feed),
   };
   return { feed, problem };
@@ -187,6 +191,7 @@ export function gatherNight(
     nightMs: night.nightMs,
     untilGraceMs: night.untilGraceMs,
     fillBytesOf: fillAllowances(night),
+    pinsOf: new Map(sorted.map(({ clusterId, pins }) => [clusterId, pins])),
     placed: new Map(
       sorted.flatMap(({ placed }) =>
         placed.map(({ applianceId, ordinals }) => [applianceId, new Set(ordinals)]),

@@ -21,6 +21,7 @@ function checked(change: (planSet: PlanSet) => void, over: Partial<PlanCheckInpu
     planSet,
     input,
     fillBytesOf: new Map(),
+    pinsOf: new Map(),
     catalogue: catalogueOf(input.titles),
     nightMs: Date.parse(PLAN_DATE),
     untilGraceMs: 0,
@@ -94,6 +95,28 @@ test('a title without any copy is refused where one of its files would fit', () 
     }
   });
   assert.match(text, /cluster cluster-0: no file of title title-0 is placed/);
+});
+
+test('a release without its copies is refused where a box has room', () => {
+  const pinsOf = new Map([['cluster-0', [{ ordinal: 3, copies: 2 }]]]);
+  const drop = (set: PlanSet): void => {
+    for (const plan of set.plans) {
+      plan.drops = [3];
+      plan.pins = plan.pins.filter((ordinal) => ordinal !== 3);
+    }
+  };
+  assert.match(
+    checked(drop, { pinsOf }),
+    /cluster cluster-0: file \S+ of a release has 0 of 2 copies, though a box has room/,
+  );
+});
+
+test('a window overrun is refused', () => {
+  const fillBytesOf = new Map([['box-0-0', 10]]);
+  assert.match(
+    checked(() => undefined, { fillBytesOf }),
+    /plan of box-0-0: .* to fill, 10 B fit in tonight's window/,
+  );
 });
 
 test('an order is named by its content', () => {

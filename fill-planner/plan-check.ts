@@ -20,6 +20,11 @@ export interface PlanCheckInput {
   readonly untilGraceMs: number;
   /** Per appliance: what its window lets it fill tonight. */
   readonly fillBytesOf: ReadonlyMap<string, number>;
+  /** Per cluster: files of releases and the copies they are due. */
+  readonly pinsOf: ReadonlyMap<
+    string,
+    readonly { readonly ordinal: number; readonly copies: number }[]
+  >;
   /** Per appliance: the ordinals that placement chose. Absent where only the plans are known (`plan approve`). */
   readonly placed: ReadonlyMap<string, ReadonlySet<number>> | null;
 }
@@ -47,9 +52,10 @@ export function refusalsOf(given: PlanCheckInput): readonly string[] {
     if (box === undefined || order === undefined) continue;
     const held = expandedRows(plan, order, given.catalogue);
     checkBox(plan, box, held, given, refuse);
-    const cluster = clusters.get(plan.clusterId) ?? { order, rows: new Set(), freeBytes: [] };
+    const cluster = clusters.get(plan.clusterId) ?? { order, rows: new Set(), boxes: [] };
     for (const row of held) cluster.rows.add(row);
-    cluster.freeBytes.push(box.storageBytes - bytesOf(held, given.catalogue));
+    const freeBytes = box.storageBytes - bytesOf(held, given.catalogue);
+    cluster.boxes.push({ held: new Set(held), freeBytes });
     clusters.set(plan.clusterId, cluster);
   }
   for (const box of given.input.appliances) {
@@ -57,6 +63,9 @@ export function refusalsOf(given: PlanCheckInput): readonly string[] {
   }
   for (const [clusterId, cluster] of clusters) {
     checkDemanded(clusterId, cluster, given.catalogue, refuse);
+    for (const pin of given.pinsOf.get(clusterId) ?? []) {
+      checkPin(clusterId, cluster, pin, given.catalogue, refuse);
+    }
   }
   return refusals;
 }
@@ -64,7 +73,7 @@ export function refusalsOf(given: PlanCheckInput): readonly string[] {
 interface ClusterHoldings {
   readonly order: Order;
   readonly rows: Set<number>;
-  readonly freeBytes: number[];
+  readonly boxes: { readonly held: ReadonlySet<number>; readonly freeBytes: number }[];
 }
 
 function checkOrder(order: Order, epoch: number, refuse: (refusal: string) => void): void {
@@ -146,7 +155,7 @@ function checkDemanded(
   catalogue: Catalogue,
   refuse: (refusal: string) => void,
 ): void {
-  const room = Math.max(0, ...cluster.freeBytes);
+  const room = Math.max(0, ...cluster.boxes.map((box) => box.freeBytes));
   const demanded = new Set(
     cluster.order.ordinals
       .filter((_, at) => cluster.order.densities[at] > 0)
@@ -162,6 +171,25 @@ function checkDemanded(
           `(${formatBytes(catalogue.sizes[fits])}) is in demand and ${formatBytes(room)} are free`,
       );
     }
+  }
+}
+
+/** A release that lacks a copy although a box without it has room. */
+function checkPin(
+  clusterId: string,
+  cluster: ClusterHoldings,
+  pin: { readonly ordinal: number; readonly copies: number },
+  catalogue: Catalogue,
+  refuse: (refusal: string) => void,
+): void {
+  const row = catalogue.rowOfOrdinal.get(pin.ordinal) ?? -1;
+  const copies = cluster.boxes.filter((box) => box.held.has(row)).length;
+  const size = catalogue.sizes[row];
+  if (copies >= pin.copies) return;
+  if (cluster.boxes.some((box) => !box.held.has(row) && box.freeBytes >= size)) {
+    refuse(
+      `cluster ${clusterId}: file ${catalogue.fileIds[row]} of a release has ${copies} of ${pin.copies} copies, though a box has room`,
+    );
   }
 }
 

@@ -130,9 +130,10 @@ function replicated(
   const meanSize = feed.ranks > 0 ? bytes / feed.ranks : 0;
   const all = limits.length;
   const copiesAt = (rank: number): number => {
-    if (beta === 0 || limit <= 0) return 1;
+    const least = Math.max(1, Math.min(problem.copiesMin, all));
+    if (beta === 0 || limit <= 0) return least;
     const wanted = Math.ceil((feed.densities[rank] * meanSize * factor * beta) / limit);
-    let copies = 1;
+    let copies = least;
     while (copies < wanted && copies < all) copies *= 2;
     return Math.min(copies, all);
   };

@@ -28,6 +28,7 @@ function clusterOf(
     present: boxes.map(() => new Uint8Array(files)),
     slotFactors: [1],
     churnPrice: 0,
+    copiesMin: 1,
     pins: new Map(),
     ...change,
   };
@@ -183,6 +184,12 @@ test('a box that joins takes about its share and moves nothing between the other
   const stored = before.usedBytes.reduce((sum, bytes) => sum + bytes, 0);
   after.filledBytes.slice(0, 3).forEach((bytes) => assert.ok(bytes < 0.02 * stored, String(bytes)));
   assert.ok(after.filledBytes[3] > 0.9 * 200_000 * 0.9);
+});
+
+test('with two copies of everything any one box may fail without a content miss', () => {
+  const boxes = ['a', 'b', 'c'].map((id) => box({ applianceId: id, storageBytes: 60_000 }));
+  const { held } = place(clusterOf(boxes, 2000, { copiesMin: 2 }));
+  for (let rank = 0; rank < 100; rank++) assert.equal(copiesOf(held, rank), 2, `rank ${rank}`);
 });
 
 test('pins come first and have their copies', () => {

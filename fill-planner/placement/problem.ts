@@ -24,6 +24,8 @@ export interface ClusterProblem {
   readonly present: readonly Uint8Array[];
   readonly slotFactors: readonly number[]; // bit/s per view-byte a day
   readonly churnPrice: number; // bit/s of peak demand that one newly filled byte must be worth
+  /** Copies that every file gets before the next file gets any: 2 survive the loss of any one box. */
+  readonly copiesMin: number;
   /** Ranks that must be held, with their number of copies: releases. */
   readonly pins: ReadonlyMap<number, number>;
 }

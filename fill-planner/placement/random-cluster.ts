@@ -53,6 +53,7 @@ export function randomCluster(random: Random, limits: RandomClusterLimits): Clus
     slotFactors,
     churnPrice:
       random.next() < 0.5 ? 0 : random.next() * feed.densities[files >> 1] * slotFactors[0],
+    copiesMin: 1,
     pins: new Map(),
   };
 }
