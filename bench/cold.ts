@@ -70,8 +70,8 @@ export async function run(options: BenchOptions): Promise<unknown> {
   const isQuick = args.includes('--quick');
   return full(
     numberArgument(args, '--rounds') ?? (isQuick ? 3 : 9),
-    (numberArgument(args, '--seconds') ?? 1.5) * 1000,
-    numberArgument(args, '--mib') ?? 1024,
+    (numberArgument(args, '--seconds') ?? 1) * 1000,
+    numberArgument(args, '--mib') ?? 2048,
   );
 }
 
