@@ -24,6 +24,8 @@ const TICK_MS = 250;
 /** Rankings asked for at once: few, so that a file that a peer has just finished is fetched from there. */
 const SOURCES_AHEAD = 8;
 const RATE_BURST_MS = 1000;
+/** 400,000 files are counted every 8 s, small manifests each time. */
+const FIGURES_FILES_PER_MS = 50;
 
 export interface FillerDeps {
   readonly clock: Clock;
@@ -58,6 +60,11 @@ export class Filler {
   #rateCredit = 0; // bytes
   #rateAtMs = 0;
   #lastProblem: string | null = null;
+  #figures: {
+    readonly figures: FillFigures;
+    readonly untilMs: number;
+    readonly version: number;
+  } | null = null;
   #abort = new AbortController();
 
   constructor(deps: FillerDeps) {
@@ -101,7 +108,20 @@ export class Filler {
     this.#cursor = 0;
   }
 
+  /** Looked up over the whole manifest: for a large one less often than each second. */
   figures(): FillFigures {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const known = this.#figures;
+    if (known !== null && nowMs < known.untilMs && known.version === this.#manifest.version) {
+      return { ...known.figures, active: this.#active };
+    }
+    const figures = this.#lookUpFigures();
+    const untilMs = nowMs + this.#manifest.order.length / FIGURES_FILES_PER_MS;
+    this.#figures = { figures, untilMs, version: this.#manifest.version };
+    return figures;
+  }
+
+  #lookUpFigures(): FillFigures {
     let filesHeld = 0;
     let bytesHeld = 0;
     let isAnyAbandonedForRoom = false;

@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import { close, fdatasync, openSync } from 'node:fs';
 import Database from 'better-sqlite3';
+import { LRUCache } from 'lru-cache';
 import { failed, success, type Outcome } from '#base/outcome.ts';
 import type { FileId } from '#upstream/contract.ts';
 import type { CatalogueChange, CatalogueRow, VolumeCatalogue } from '../store/volume.ts';
@@ -14,25 +15,17 @@ import { diskFailure } from './disk-files.ts';
 
 export const CATALOGUE_FORMAT = 1;
 const CACHE_KIB = 32 * 1024;
-
-interface Row {
-  file_id: string;
-  size_bytes: number;
-  titles: string;
-  chunks: Buffer | null;
-  is_pinned: number;
-  forecast_per_day: number;
-  heat_count: number;
-  heat_at_ms: number;
-  stored_at_ms: number;
-  came_from: string;
-}
+const TITLE_LISTS_MAX = 65_536;
 
 export class CatalogueDb implements VolumeCatalogue {
   readonly volumeId: string;
   readonly #database: Database.Database;
   readonly #volumeName: string;
   readonly #logFd: number;
+  readonly #page: Database.Statement<[string, number], Raw>;
+  readonly #row: Database.Statement<[string], Raw>;
+  /** Most files of a title have the same list of titles: one array for all of them. */
+  readonly #titles = new LRUCache<string, readonly string[]>({ max: TITLE_LISTS_MAX });
   readonly #commit: (changes: readonly CatalogueChange[]) => void;
 
   /** Throws where the file is no catalogue, or of another format: the operator must decide. */
@@ -61,6 +54,12 @@ export class CatalogueDb implements VolumeCatalogue {
     this.#database.pragma(`user_version = ${CATALOGUE_FORMAT}`);
     this.volumeId = this.#readVolumeId();
     this.#logFd = openSync(`${file}-wal`, 'r+');
+    this.#page = this.#database
+      .prepare<[string, number], Raw>(
+        'SELECT * FROM file WHERE file_id > ? ORDER BY file_id LIMIT ?',
+      )
+      .raw();
+    this.#row = this.#database.prepare<[string], Raw>('SELECT * FROM file WHERE file_id = ?').raw();
     const put = this.#database.prepare(
       `INSERT OR REPLACE INTO file VALUES (@fileId, @sizeBytes, @titles, @chunks, @isPinned, @forecastPerDay,
         @heatCount, @heatAtMs, @storedAtMs, @from)`,
@@ -74,20 +73,20 @@ export class CatalogueDb implements VolumeCatalogue {
     });
   }
 
-  *rows(): Iterable<CatalogueRow> {
-    for (const row of this.#database.prepare<[], Row>('SELECT * FROM file').iterate()) {
-      yield {
-        fileId: row.file_id,
-        sizeBytes: row.size_bytes,
-        titles: JSON.parse(row.titles) as string[],
-        chunks: row.chunks,
-        isPinned: row.is_pinned === 1,
-        forecastPerDay: row.forecast_per_day,
-        heatCount: row.heat_count,
-        heatAtMs: row.heat_at_ms,
-        storedAtMs: row.stored_at_ms,
-        from: row.came_from,
-      };
+  page(after: FileId | null, limit: number): Outcome<readonly CatalogueRow[]> {
+    try {
+      return success(this.#page.all(after ?? '', limit).map((row) => this.#rowOf(row)));
+    } catch (thrown) {
+      return failed(diskFailure(this.#volumeName, 'read the catalogue', thrown));
+    }
+  }
+
+  row(fileId: FileId): CatalogueRow | null {
+    try {
+      const row = this.#row.get(fileId);
+      return row === undefined ? null : this.#rowOf(row);
+    } catch {
+      return null; // the page that holds it will fail too, and says so
     }
   }
 
@@ -121,6 +120,28 @@ export class CatalogueDb implements VolumeCatalogue {
     }
   }
 
+  #rowOf(raw: Raw): CatalogueRow {
+    const [fileId, sizeBytes, titlesText, chunks, isPinned, forecastPerDay] = raw;
+    const [, , , , , , heatCount, heatAtMs, storedAtMs, from] = raw;
+    let titles = this.#titles.get(titlesText);
+    if (titles === undefined) {
+      titles = JSON.parse(titlesText) as string[];
+      this.#titles.set(titlesText, titles);
+    }
+    return {
+      fileId,
+      sizeBytes,
+      titles,
+      chunks,
+      isPinned: isPinned === 1,
+      forecastPerDay,
+      heatCount,
+      heatAtMs,
+      storedAtMs,
+      from,
+    };
+  }
+
   #readVolumeId(): string {
     const found = this.#database.prepare<[], { id: string }>('SELECT id FROM volume').get();
     if (found !== undefined) return found.id;
@@ -129,6 +150,20 @@ export class CatalogueDb implements VolumeCatalogue {
     return id;
   }
 }
+
+/** Columns in the order of the table: rows are read raw, 400,000 of them at a start. */
+type Raw = [
+  fileId: string,
+  sizeBytes: number,
+  titles: string,
+  chunks: Buffer | null,
+  isPinned: number,
+  forecastPerDay: number,
+  heatCount: number,
+  heatAtMs: number,
+  storedAtMs: number,
+  from: string,
+];
 
 function parametersOf(row: CatalogueRow): Record<string, string | number | Buffer | null> {
   const { fileId, sizeBytes, forecastPerDay, heatCount, heatAtMs, storedAtMs, from } = row;

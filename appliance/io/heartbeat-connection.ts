@@ -63,10 +63,13 @@ export class HeartbeatConnection {
     return this.#lastHeartbeat;
   }
 
+  /** Makes a heartbeat each second, also without a connection: status and metrics read it. */
   start(): void {
-    // The heartbeat is made each second also without a connection: status and metrics read it.
     this.#beatTimer = this.#deps.clock.every(HEARTBEAT_PERIOD_MS, () => this.#beat());
     this.#beat();
+  }
+
+  connect(): void {
     void this.#connect();
   }
 

@@ -143,6 +143,7 @@ class Box implements RunningAppliance {
   #answersServed = 0;
   readonly #loopDelay = monitorEventLoopDelay({ resolution: 20 });
   #isStarting = true;
+  #warmingUp: Promise<void> = Promise.resolve();
   #isStopping = false;
   // Made by `start`, in the order in which they need each other.
   #client!: ControlPlaneClient;
@@ -206,15 +207,12 @@ class Box implements RunningAppliance {
     this.#makeFill();
     await this.#keys.loaded;
     this.#keys.start();
-    await this.#manifests.loadKept();
-    await this.#listen();
     this.#makeReports();
-    this.#filler.start();
-    this.#integrity.start();
+    await this.#listen();
+    // From here on viewers are served; everything else catches up behind them.
     this.#loopDelay.enable();
-    this.#heartbeats.start();
     this.#reporter.start();
-    this.#isStarting = false;
+    this.#heartbeats.start();
     const { clock } = this.#deps;
     this.#timers.push(
       clock.every(KEEP_TIME_MS, () => this.#keepTime()),
@@ -222,6 +220,18 @@ class Box implements RunningAppliance {
       clock.every(GRANT_RETRY_MS, () => void this.#renewGrant()),
     );
     void this.#renewGrant();
+    this.#warmingUp = this.#warmUp();
+  }
+
+  /** The control plane is told nothing before the holdings are known: half of them would look like a loss. */
+  async #warmUp(): Promise<void> {
+    await this.#store.load();
+    await this.#manifests.loadKept();
+    if (this.#isStopping) return;
+    this.#isStarting = false;
+    this.#filler.start();
+    this.#integrity.start();
+    this.#heartbeats.connect();
   }
 
   status(): ApplianceStatus {
@@ -249,6 +259,7 @@ class Box implements RunningAppliance {
     if (this.#isStopping) return;
     this.#isStopping = true;
     for (const timer of this.#timers) timer.cancel();
+    await this.#warmingUp;
     this.#heartbeats.stop();
     this.#integrity.stop();
     this.#loopDelay.disable();
@@ -277,6 +288,7 @@ class Box implements RunningAppliance {
       clock,
       nowMs: () => this.nowMs(),
       log,
+      loads: 'later',
       onVolumeOut: (volume, why) => this.#register.remember(volume, why),
     });
     this.#integrity = new Integrity({

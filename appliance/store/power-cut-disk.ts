@@ -157,7 +157,16 @@ class CutCatalogue implements VolumeCatalogue {
     this.#disk = disk;
   }
 
-  rows(): Iterable<CatalogueRow> {
+  page(after: FileId | null, limit: number): Outcome<readonly CatalogueRow[]> {
+    const rows = [...this.#rows().values()].filter((row) => after === null || row.fileId > after);
+    return success(rows.sort((a, b) => (a.fileId < b.fileId ? -1 : 1)).slice(0, limit));
+  }
+
+  row(fileId: FileId): CatalogueRow | null {
+    return this.#rows().get(fileId) ?? null;
+  }
+
+  #rows(): Map<FileId, CatalogueRow> {
     const rows = new Map<FileId, CatalogueRow>();
     for (const changes of this.#disk.commits) {
       for (const change of changes) {
@@ -165,7 +174,7 @@ class CutCatalogue implements VolumeCatalogue {
         else rows.delete(change.fileId);
       }
     }
-    return rows.values();
+    return rows;
   }
 
   commit(changes: readonly CatalogueChange[]): Outcome<void> {

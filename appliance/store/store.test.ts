@@ -354,3 +354,39 @@ test('a store on a simulated clock commits after its delay without being told', 
   await store.close();
   rmSync(directory, { recursive: true });
 });
+
+test('a store that is still reading its catalogue in already finds, serves and drops what it holds', async () => {
+  await using bench = new Bench();
+  const films = [sample(60, 1), sample(61, 2), sample(62, 3)];
+  for (const film of films) await bench.put(film, [0]);
+  await bench.store.close();
+  const outcome = openVolume({
+    path: path.join(bench.directory, 'volume-0'),
+    capacityBytes: 64 * MIB,
+  });
+  assert.ok(outcome.ok);
+  const volumes = [outcome.value];
+  const store = new Store({
+    volumes,
+    clock: systemClock,
+    nowMs: () => Date.now(),
+    log,
+    loads: 'later',
+  });
+  bench.store = store;
+  assert.equal(store.isLoaded, false);
+  assert.equal(store.holdings.count, 0);
+  const early = store.find(films[0].list.fileId)!;
+  assert.equal(await store.checkChunk(early, 0), 'good');
+  store.drop(store.find(films[1].list.fileId)!);
+  assert.equal(store.find(films[1].list.fileId), undefined);
+  assert.equal(store.find('A'.repeat(43)), undefined);
+  await store.load();
+  assert.equal(store.isLoaded, true);
+  assert.equal(store.find(films[0].list.fileId), early, 'not taken in twice');
+  assert.equal(store.find(films[1].list.fileId), undefined);
+  assert.equal(store.find(films[2].list.fileId)?.has(0), true);
+  assert.equal(store.holdings.count, 1);
+  const { usedBytes } = store.figures();
+  assert.equal(usedBytes, films[0].list.sizeBytes + films[2].list.sizeBytes, 'accounted once');
+});

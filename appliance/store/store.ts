@@ -33,13 +33,14 @@ import { choosePlacement } from './placement.ts';
 import { verifyChunk, type VerifiedChunk } from './verified-chunk.ts';
 import { FULL_PAUSE_MS, READ_ERRORS_MAX, VolumeState } from './volume-state.ts';
 import { isSlowDisk, noteProbe } from './volume-speed.ts';
-import type { CatalogueChange, Volume } from './volume.ts';
+import type { CatalogueChange, CatalogueRow, Volume } from './volume.ts';
 
 const CHUNK_LISTS_BYTES_MAX = 64 * MIB; // 2 M hashes: the lists in use, not the 240 M that exist
 const FILES_OPEN_IDLE_MAX = 2048;
 const FETCHED_ONCE_MAX = 65_536;
 const ROWS_PER_COMMIT_MAX = 5000; // a commit of that many rows blocks for some 20 ms
 const HEAT_ROWS_PER_FLUSH_MAX = 2000;
+const ROWS_PER_PAGE = 1000; // read between two turns of the event loop: some 10 ms
 
 export interface StoreDeps {
   readonly volumes: readonly Volume[];
@@ -47,6 +48,8 @@ export interface StoreDeps {
   /** Trusted Unix time in milliseconds: heat and holdings versions live longer than this process. */
   readonly nowMs: () => number;
   readonly log: Logger;
+  /** 'later': the caller calls `load`, and serves meanwhile. */
+  readonly loads?: 'now' | 'later';
   /** A volume was taken out: remembered until an operator says otherwise. */
   readonly onVolumeOut?: (volume: Volume, why: string) => void;
 }
@@ -93,6 +96,7 @@ export class Store {
     maxSize: CHUNK_LISTS_BYTES_MAX,
     sizeCalculation: (list) => list.hashes.length + 200,
   });
+  readonly #loaded = Promise.withResolvers<void>();
   #fillDensity = 0;
   #chunksCorrupt = 0;
   #filesLost = 0;
@@ -113,14 +117,35 @@ export class Store {
         lost: (entry, chunks, failure) => this.#chunksLost(entry, chunks, failure),
         commitFailed: (failure) => this.#diskFailed(state, failure),
       });
-      this.#load(state);
     }
+    if (deps.loads !== 'later')
+      for (const state of this.#volumes) while (this.#loadPage(state)) continue;
+  }
+
+  /** Reads the catalogues in, a page at a time: what is asked for meanwhile is looked up by itself. */
+  async load(): Promise<void> {
+    for (const state of this.#volumes) {
+      while (this.#loadPage(state)) await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#loaded.resolve();
+  }
+
+  /** False while catalogues are being read: room and holdings are not known yet. */
+  get isLoaded(): boolean {
+    return this.#volumes.every((state) => state.isLoaded || !state.isUp);
   }
 
   // ---------------------------------------------------------------- reading
 
   find(fileId: FileId): StoredEntry | undefined {
-    return this.#entries.get(fileId);
+    const entry = this.#entries.get(fileId);
+    if (entry !== undefined || this.isLoaded) return entry;
+    for (const state of this.#volumes) {
+      if (state.isLoaded || !state.isUp) continue;
+      const row = state.volume.catalogue.row(fileId);
+      if (row !== null) return this.#take(state, row, this.#deps.nowMs());
+    }
+    return undefined;
   }
 
   entries(): Iterable<StoredEntry> {
@@ -235,6 +260,7 @@ export class Store {
       });
     }
     await this.#leaving.get(file.fileId);
+    if (!this.isLoaded) await this.#loaded.promise; // what is free is not known before
     const nowMs = this.#deps.nowMs();
     const needBytes = file.isPinned ? file.sizeBytes : Math.min(file.sizeBytes, CHUNK_BYTES);
     const rooms = this.#volumes.map((state) => state.room(this.#deps.clock.monotonicMs()));
@@ -399,7 +425,11 @@ export class Store {
     this.#fillDensity = fillDensity;
     const nowMs = this.#deps.nowMs();
     const changes: CatalogueChange[][] = this.#volumes.map(() => []);
+    let looked = 0;
     for (const entry of this.#entries.values()) {
+      if (++looked % ROWS_PER_COMMIT_MAX === 0)
+        await new Promise((resolve) => setImmediate(resolve));
+      if (entry.isGone) continue;
       const want = wanted.get(entry.fileId);
       const isPinned = want !== undefined;
       const density = want?.density ?? 0;
@@ -522,17 +552,29 @@ export class Store {
     return this.#volumes[entry.volumeAt].volume.files;
   }
 
-  #load(state: VolumeState): void {
-    const nowMs = this.#deps.nowMs();
-    for (const row of state.volume.catalogue.rows()) {
-      // The same file on two volumes (a disk that came back): the first one is kept.
-      if (this.#entries.has(row.fileId)) continue;
-      const entry = StoredEntry.fromRow(state.at, row);
-      this.#entries.set(entry.fileId, entry);
-      state.account(entry, 1);
-      if (!entry.isPinned) state.order.place(entry, nowMs);
-      if (entry.isWhole) this.holdings.add(entry.fileId);
+  /** False where the volume's catalogue is read to its end, or cannot be. */
+  #loadPage(state: VolumeState): boolean {
+    if (!state.isUp || state.isLoaded) return false;
+    const page = state.volume.catalogue.page(state.loadedUntil, ROWS_PER_PAGE);
+    if (!page.ok) {
+      this.takeOut(state, page.failure.detail);
+      return false;
     }
+    const nowMs = this.#deps.nowMs();
+    for (const row of page.value) if (!this.#entries.has(row.fileId)) this.#take(state, row, nowMs);
+    state.loadedUntil = page.value.at(-1)?.fileId ?? state.loadedUntil;
+    state.isLoaded = page.value.length < ROWS_PER_PAGE;
+    return !state.isLoaded;
+  }
+
+  /** The same file on two volumes (a disk that came back): the first one that is met is kept. */
+  #take(state: VolumeState, row: CatalogueRow, nowMs: number): StoredEntry {
+    const entry = StoredEntry.fromRow(state.at, row);
+    this.#entries.set(entry.fileId, entry);
+    state.account(entry, 1);
+    if (!entry.isPinned) state.order.place(entry, nowMs);
+    if (entry.isWhole) this.holdings.add(entry.fileId);
+    return entry;
   }
 
   #becameWhole(entry: StoredEntry): void {

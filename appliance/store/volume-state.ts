@@ -1,6 +1,7 @@
 /**
  * One volume as the store runs it: up or out, how full, what may leave.
  */
+import type { FileId } from '#upstream/contract.ts';
 import type { StoredEntry } from './entry.ts';
 import { EvictionOrder } from './eviction.ts';
 import type { GroupCommit } from './group-commit.ts';
@@ -25,6 +26,9 @@ export class VolumeState {
   fullReason: string | null = null;
   readErrors = 0;
   speed: VolumeSpeed = UNPROBED;
+  /** The catalogue is in memory up to this id; `isLoaded`: all of it. */
+  loadedUntil: FileId | null = null;
+  isLoaded = false;
   usedBytes = 0;
   pinnedBytes = 0;
   files = 0;

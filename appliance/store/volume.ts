@@ -26,8 +26,11 @@ export type CatalogueChange =
   | { readonly kind: 'remove'; readonly fileId: FileId };
 
 export interface VolumeCatalogue {
-  rows(): Iterable<CatalogueRow>;
-  /** All of the changes or none, visible to `rows` at once. After a power cut a tail of commits may be lost, never a middle. */
+  /** Rows in order of id, at most `limit`, from the first id after `after` on (null: from the start). */
+  page(after: FileId | null, limit: number): Outcome<readonly CatalogueRow[]>;
+  /** One row, without waiting for anything else; null where there is none, or it cannot be read. */
+  row(fileId: FileId): CatalogueRow | null;
+  /** All of the changes or none, visible to `page` and `row` at once. After a power cut a tail of commits may be lost, never a middle. */
   commit(changes: readonly CatalogueChange[]): Outcome<void>;
   /** Every commit so far survives a power cut from here on. */
   sync(): Promise<Outcome<void>>;
