@@ -8,7 +8,7 @@ const ids = ['box-1', 'box-2', 'box-3', 'box-4'];
 
 /** Records as JSON gives them: with Object's own prototype. */
 function plain<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
-  return fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
+  return fc.record(model, { noNullPrototype: true });
 }
 
 const appliance = (applianceId: string) =>
