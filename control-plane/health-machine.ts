@@ -46,7 +46,7 @@ export interface HealthState {
 export type HealthEvent =
   | { readonly name: 'connected' }
   | { readonly name: 'heartbeat'; readonly heartbeat: Pick<Heartbeat, 'health' | 'state'> }
-  | { readonly name: 'closed'; readonly why: string }
+  | { readonly name: 'closed'; readonly why: string } // "broke off", said after "its connection"
   | { readonly name: 'tick' };
 
 /** An appliance that enrolled and was never heard. */
@@ -100,7 +100,7 @@ export function step(
 }
 
 function closed(state: HealthState, why: string, nowMs: number, wallMs: number): HealthState {
-  const reasons = [`its connection was closed: ${why}`];
+  const reasons = [`its connection ${why}`];
   const next = { ...moved(state, 'gone-hard', reasons, wallMs), connected: false };
   return lost({ ...next, steadyNeeded: 1 }, state, nowMs);
 }
@@ -159,4 +159,36 @@ function moved(
 ): HealthState {
   if (state.standing === standing) return { ...state, reasons };
   return { ...state, standing, reasons, sinceMs: wallMs };
+}
+
+/** How a box was lost that had viewers, for a person: what is to be seen, and what to do about it. */
+export function lossInWords(
+  applianceId: string,
+  to: ApplianceStanding,
+  reasons: readonly string[],
+): { readonly what: string; readonly todo: string } {
+  const why = reasons.join(', ');
+  if (to === 'down') {
+    return {
+      what: `${applianceId} cannot serve: ${why}`,
+      todo: 'viewers go elsewhere meanwhile; its own log and /status say more about these reasons',
+    };
+  }
+  return {
+    what: `${applianceId} does not answer: ${why}`,
+    todo:
+      'viewers go elsewhere meanwhile; check that the machine has power and network, and that ' +
+      '"nightfill appliance" runs there: it connects again by itself',
+  };
+}
+
+/** How a WebSocket ended, said after "its connection". 1006: no goodbye, a killed process or a cut line. */
+export function closeInWords(code: number, detail: string): string {
+  const how =
+    code === 1006
+      ? 'broke off'
+      : code === 1000 || code === 1001 || code === 1005
+        ? 'was ended by the appliance'
+        : `was closed (WebSocket code ${code})`;
+  return detail === '' ? how : `${how}: ${detail}`;
 }

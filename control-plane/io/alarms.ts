@@ -27,7 +27,8 @@ export class Alarms {
     this.#newest = store.alarms(ALARMS_SHOWN_MAX);
   }
 
-  raise(what: string, where: string, todo: string): void {
+  /** `word`: the stable word of what happened, for whoever filters the log. */
+  raise(what: string, where: string, todo: string, word?: string): void {
     const key = `${what}\n${where}`;
     const nowMs = this.#clock.monotonicMs();
     const before = this.#raisedAtMs.get(key);
@@ -39,7 +40,7 @@ export class Alarms {
       where: where.slice(0, TEXT_MAX),
       todo: todo.slice(0, TEXT_MAX),
     };
-    this.#log.error({ event: 'alarm', what, where, todo }, `alarm: ${what}`);
+    this.#log.error({ event: 'alarm', what, where, todo, word }, `alarm: ${what}`);
     this.#store.addAlarm(alarm);
     this.#newest = [alarm, ...this.#newest].slice(0, ALARMS_SHOWN_MAX);
   }

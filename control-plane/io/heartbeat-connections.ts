@@ -19,7 +19,7 @@ import {
 import { messageOf, type Outcome } from '#base/outcome.ts';
 import type { ApplianceId, HeartbeatAnswer } from '../contract.ts';
 import { fillWindowAt } from '../fill-window.ts';
-import { SILENT_AFTER_MS } from '../health-machine.ts';
+import { closeInWords, SILENT_AFTER_MS } from '../health-machine.ts';
 import { TokenBucket } from '../token-bucket.ts';
 import type { Plane } from './plane.ts';
 
@@ -134,9 +134,8 @@ export class HeartbeatConnections {
     if (isReplaced || this.#isStopping || this.#live.get(applianceId) !== connection) return;
     this.#live.delete(applianceId);
     const { clock, fleet, log, standingChanged } = this.#plane();
-    const why = closeReason === '' ? `code ${code}` : `code ${code}, ${closeReason}`;
     log.warn({ applianceId, code, closeReason }, 'appliance connection closed');
-    const event = { name: 'closed', why } as const;
+    const event = { name: 'closed', why: closeInWords(code, closeReason) } as const;
     const change = fleet.hear(applianceId, event, clock.monotonicMs(), clock.wallMs());
     standingChanged(change, CLOSED_BY_THE_BOX.has(code));
   }

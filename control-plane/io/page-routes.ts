@@ -54,6 +54,7 @@ export async function pageRoutes(server: Server, plane: Plane): Promise<void> {
     scope.addHook('onRequest', person);
     scope.addHook('onSend', async (_request, reply) => {
       void reply
+        .header('cache-control', 'no-cache') // an update shows at the next load; the ETag saves the bytes
         .header('content-security-policy', CONTENT_SECURITY_POLICY)
         .header('x-content-type-options', 'nosniff')
         .header('referrer-policy', 'no-referrer');

@@ -28,6 +28,7 @@ test('the pages and what they load are served, and nothing else of the disk', as
     const answer = await rig.call('GET', route, null);
     assert.equal(answer.status, status, route);
     assert.match(String(answer.headers['content-type']), type, route);
+    if (status === 200) assert.equal(answer.headers['cache-control'], 'no-cache', route);
   }
   await rig.publish(exampleListing('opaque-1', ['a']));
   await rig.publish(exampleListing('film-1', ['b'], { kind: 'film' }));

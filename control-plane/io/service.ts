@@ -19,6 +19,7 @@ import { JWS_TYPE } from '../contract.ts';
 import { fleetView, type PlanView } from '../dashboard/fleet-view.ts';
 import { Traffic } from '../dashboard/traffic.ts';
 import { Fleet, type StandingChange } from '../fleet.ts';
+import { lossInWords } from '../health-machine.ts';
 import type { ControlPlaneKeys } from '../trust.ts';
 import { Alarms } from './alarms.ts';
 import { applianceRoutes } from './appliance-routes.ts';
@@ -169,13 +170,8 @@ async function assemble(
 function alarmOfLoss(alarms: Alarms, fleet: Fleet, change: StandingChange): void {
   if (change.from !== 'serving' || change.to === 'draining') return;
   const { applianceId, reasons, to } = change;
-  alarms.raise(
-    `${applianceId} is ${to}: ${reasons.join(', ')}`,
-    fleet.box(applianceId)?.record.baseUrl ?? applianceId,
-    to === 'down'
-      ? 'viewers go elsewhere meanwhile; its own log and /status say more about these reasons'
-      : 'viewers go elsewhere meanwhile; check that the machine has power and network, and that the process runs',
-  );
+  const { what, todo } = lossInWords(applianceId, to, reasons);
+  alarms.raise(what, fleet.box(applianceId)?.record.baseUrl ?? applianceId, todo, to);
 }
 
 /** Loads the catalogue; listings signed by a key that is no longer trusted are signed again. */
