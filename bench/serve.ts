@@ -115,7 +115,7 @@ function planOf(args: readonly string[]): Plan {
     senders,
     pairs: numberArgument(args, '--pairs') ?? (isQuick ? 3 : 11),
     seconds: numberArgument(args, '--seconds') ?? (isQuick ? 1 : 2),
-    fileMib: 256,
+    fileMib: 128,
   };
 }
 

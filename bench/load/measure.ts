@@ -25,6 +25,11 @@ export interface Measured {
 /** On a machine that others use: servers and load get this niceness (root may give a negative one), so that little is measured of them. */
 const NICE = 'NIGHTFILL_BENCH_NICE';
 
+function niced(argv: readonly string[]): readonly string[] {
+  const nice = process.env[NICE];
+  return nice === undefined ? argv : ['nice', '-n', nice, ...argv];
+}
+
 /** A server that was started here, and is stopped here. */
 export interface RunningServer extends AsyncDisposable {
   readonly name: string;
@@ -33,8 +38,7 @@ export interface RunningServer extends AsyncDisposable {
 
 /** Pins a command to a core, where there are two: on one core nothing is told apart anyway. */
 export function pinned(core: 'server' | 'load', argv: readonly string[]): readonly string[] {
-  const nice = process.env[NICE];
-  const command = nice === undefined ? argv : ['nice', '-n', nice, ...argv];
+  const command = niced(argv);
   if (cpus().length < 2 || spawnSync('taskset', ['-V']).error !== undefined) return command;
   return ['taskset', '-c', String(core === 'server' ? SERVER_CORE : LOAD_CORE), ...command];
 }
@@ -47,7 +51,7 @@ export async function startServer(
   isReady: (output: string) => boolean,
   pin = true,
 ): Promise<RunningServer & { readonly output: () => string }> {
-  const command = namespace.inside(pin ? pinned('server', argv) : argv);
+  const command = namespace.inside(pin ? pinned('server', argv) : niced(argv));
   const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   const ready = new Promise<void>((resolve, reject) => {
