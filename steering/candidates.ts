@@ -147,10 +147,15 @@ function lookAround(world: World, place: Place): Candidates {
     tiers.push(tier);
   };
   coverOf(fleet.prefixes, place.coverId).forEach((clusters, at) => addTier(clusters, at === 0));
-  for (const cluster of fleet.neighbours(place.home, place.country)) {
-    if (usable >= USABLE_ENOUGH || (usable > 0 && tiers.length >= TIERS_MAX)) break;
-    addTier([cluster], false);
-  }
+  const addFrom = (clusters: Uint32Array): void => {
+    for (const cluster of clusters) {
+      if (usable >= USABLE_ENOUGH || (usable > 0 && tiers.length >= TIERS_MAX)) return;
+      addTier([cluster], false);
+    }
+  };
+  addFrom(fleet.neighbourhood.nearest(place.home, place.country));
+  // Nobody near: then somebody far. Rare, and worth looking at every cluster there is.
+  if (usable === 0) addFrom(fleet.neighbourhood.all(place.home, place.country));
   const homeTier = tiers[0] ?? [];
   return {
     place,

@@ -23,6 +23,7 @@ import { prefixScratch, readPrefix } from './prefix-text.ts';
 const PROBLEMS_MAX = 20;
 const EARTH_RADIUS_KM = 6371;
 const NEIGHBOUR_LISTS_MAX = 8192; // one per (home, country): 6,000 clusters with their own country
+const NEIGHBOURS_KEPT = 128; // of each list; who needs more has the whole order made anew
 
 export interface Epochs {
   readonly snapshot: number;
@@ -65,8 +66,13 @@ export interface Fleet {
   readonly clusters: readonly FleetCluster[];
   readonly prefixes: PrefixTable;
   readonly titles: ReadonlyMap<TitleId, FleetTitle>;
-  /** Clusters by (site, country, distance) as seen from `home` (or from `country` where there is no home), nearest first. */
-  neighbours(home: number | null, country: string | null): Uint32Array;
+  readonly neighbourhood: Neighbourhood;
+}
+
+/** Clusters by (site, country, distance) as seen from `home` (or from `country` where there is no home), nearest first. */
+export interface Neighbourhood {
+  nearest(home: number | null, country: string | null): Uint32Array;
+  all(home: number | null, country: string | null): Uint32Array;
 }
 
 interface Point {
@@ -84,7 +90,6 @@ export function createFleet(
   const clusterIndex = new Map(snapshot.clusters.map((entry, at) => [entry.clusterId, at]));
   const appliances = indexAppliances(snapshot, clusterIndex, previous);
   const clusters = indexClusters(snapshot.clusters, appliances);
-  const neighbourLists = new Map<string, Uint32Array>();
   return {
     snapshot,
     epochs: {
@@ -100,15 +105,7 @@ export function createFleet(
       prefixes ??
       (sameClusters ? previous.prefixes : buildPrefixTable(prefixEntries(snapshot.clusters))),
     titles: indexTitles(snapshot, previous),
-    neighbours(home, country) {
-      const key = `${home ?? ''}|${country ?? ''}`;
-      const known = neighbourLists.get(key);
-      if (known !== undefined) return known;
-      const list = orderNeighbours(clusters, home, country);
-      if (neighbourLists.size >= NEIGHBOUR_LISTS_MAX) neighbourLists.clear();
-      neighbourLists.set(key, list);
-      return list;
-    },
+    neighbourhood: sameClusters ? previous.neighbourhood : neighbourhoodOf(clusters),
   };
 }
 
@@ -268,6 +265,23 @@ function indexTitle(title: SnapshotTitle): FleetTitle {
     title,
     ordinalOf: new Map(title.files.map(({ fileId, ordinal }) => [fileId, ordinal])),
     expectedBps: Math.min(SESSION_BPS_MAX, Math.max(SESSION_BPS_MIN, bps)),
+  };
+}
+
+/** Who the members of a cluster are plays no part, so that the lists outlive every delta that leaves the clusters alone. */
+function neighbourhoodOf(clusters: readonly FleetCluster[]): Neighbourhood {
+  const lists = new Map<string, Uint32Array>();
+  return {
+    nearest(home, country) {
+      const key = `${home ?? ''}|${country ?? ''}`;
+      const known = lists.get(key);
+      if (known !== undefined) return known;
+      const list = orderNeighbours(clusters, home, country).slice(0, NEIGHBOURS_KEPT);
+      if (lists.size >= NEIGHBOUR_LISTS_MAX) lists.clear();
+      lists.set(key, list);
+      return list;
+    },
+    all: (home, country) => orderNeighbours(clusters, home, country),
   };
 }
 
