@@ -1,18 +1,23 @@
 /**
  * `nightfill appliance`: the cache daemon of one box, and the commands that talk to it.
  */
+import path from 'node:path';
 import type { Command } from 'commander';
-import { systemClock } from '#base/clock.ts';
+import { sleep, systemClock } from '#base/clock.ts';
 import { ConfigProblem, readConfigFile } from '#base/config.ts';
 import { callJsonOk } from '#base/io/http-client.ts';
-import { createLogger } from '#base/log.ts';
+import { createLogger, type Logger } from '#base/log.ts';
 import { messageOf } from '#base/outcome.ts';
 import { systemRandom } from '#base/random.ts';
-import { formatBps, formatBytes } from '#base/units.ts';
+import { formatBps, formatBytes, formatDuration } from '#base/units.ts';
 import type { ApplianceStatus } from './contract.ts';
+import type { RunningAppliance } from './io/running-appliance.ts';
 import { ApplianceConfigSchema, configProblems, type ApplianceConfig } from './config.ts';
+import type { DrainProgress } from './serve/drain-watch.ts';
 
 const STOP_MS_MAX = 2800;
+/** A scrub or an adoption of a whole disk. */
+const ACTION_MS_MAX = 7 * 24 * 3600 * 1000;
 /** libuv's default of 4 threads would queue reads behind syncs; data-plane.md measured 32. */
 const IO_THREADS = 32;
 
@@ -20,6 +25,8 @@ interface Options {
   readonly config?: string;
   readonly checkConfig?: boolean;
   readonly json?: boolean;
+  readonly by?: string;
+  readonly wait?: boolean;
 }
 
 export function addCommands(program: Command): void {
@@ -37,12 +44,51 @@ export function addCommands(program: Command): void {
       const options: Options = command.optsWithGlobals();
       return status(configOf(options), options);
     });
-  for (const verb of ['drain', 'undrain'] as const) {
-    appliance
-      .command(verb)
-      .description(verb === 'drain' ? 'send new viewers elsewhere' : 'take new viewers again')
-      .action((_: Options, command: Command) => post(configOf(command.optsWithGlobals()), verb));
+  appliance
+    .command('drain')
+    .description(
+      'send new viewers elsewhere, the others by a deadline; follows until it is safe to power off',
+    )
+    .option('--by <time>', 'ISO time by which nobody is kept (default: 4.5 minutes from now)')
+    .option('--no-wait', 'start the drain and return')
+    .action((_: Options, command: Command) => drain(command.optsWithGlobals()));
+  const actions: readonly [name: string, argument: string | null, what: string][] = [
+    ['undrain', null, 'take new viewers again'],
+    [
+      'scrub',
+      null,
+      'read every chunk back once and compare; what is bad is dropped and fetched again',
+    ],
+    ['volumes', null, 'the disks: how full, how fast, which are out and why'],
+    ['readmit', 'path', 'a volume that was taken out is sound again: used from the next start'],
+    ['adopt', 'directory', 'take over a pre-seeded disk; each chunk is checked before it counts'],
+    [
+      'explain',
+      'fileId',
+      'why a file is or is not here, where it came from, how much it is wanted',
+    ],
+  ];
+  for (const [name, argument, what] of actions) {
+    const made = appliance.command(name).description(what);
+    if (argument !== null) made.argument(`<${argument}>`);
+    made.action((...given: unknown[]) => {
+      const options: Options = (given.at(-1) as Command).optsWithGlobals();
+      return act(configOf(options), name, argument === null ? '' : String(given[0]));
+    });
   }
+  appliance
+    .command('doctor')
+    .description('look at this machine: limits, disks, sender; each finding with what to do')
+    .action(async (_: Options, command: Command) => {
+      const { examine } = await import('./io/doctor.ts');
+      const findings = examine(configOf(command.optsWithGlobals()));
+      for (const { level, what, todo } of findings) {
+        console.log(
+          `${level.padEnd(8)} ${what}${todo === undefined ? '' : `\n${' '.repeat(9)}${todo}`}`,
+        );
+      }
+      if (findings.some(({ level }) => level === 'problem')) process.exitCode = 1;
+    });
 }
 
 function configOf(options: Options): ApplianceConfig {
@@ -59,6 +105,7 @@ async function run(config: ApplianceConfig, options: Options): Promise<void> {
   }
   process.env['UV_THREADPOOL_SIZE'] ??= String(IO_THREADS); // before the first use of the pool
   const { startAppliance } = await import('./io/running-appliance.ts');
+  const { SystemdNotifier } = await import('./io/systemd.ts');
   const log = createLogger('appliance', config.logLevel);
   const abort = new AbortController();
   let stop: (() => Promise<void>) | null = null;
@@ -78,15 +125,32 @@ async function run(config: ApplianceConfig, options: Options): Promise<void> {
       log,
       signal: abort.signal,
     });
-    stop = () => box.stop();
+    const systemd = new SystemdNotifier(systemClock, log);
+    stop = () => {
+      systemd.stopping();
+      return box.stop();
+    };
+    process.on('SIGHUP', () => reload(box, options, log));
     if (abort.signal.aborted) return onSignal();
     log.info(
       { event: 'ready', applianceId: config.applianceId, listen: box.content, admin: box.admin },
       `${config.applianceId} serves on ${box.content.address}:${box.content.port}`,
     );
+    systemd.ready();
   } catch (thrown) {
     console.error(`nightfill appliance: ${messageOf(thrown)}`);
     process.exit(abort.signal.aborted ? 0 : 1);
+  }
+}
+
+/** Whole or nothing: a configuration with a problem changes nothing. */
+function reload(box: RunningAppliance, options: Options, log: Logger): void {
+  try {
+    const needRestart = box.reload(configOf(options));
+    if (needRestart.length === 0) return;
+    log.warn({ event: 'restart-needed', fields: needRestart }, 'some changes need a restart');
+  } catch (thrown) {
+    log.error({ event: 'reload-refused' }, `the old configuration stays: ${messageOf(thrown)}`);
   }
 }
 
@@ -107,12 +171,44 @@ async function status(config: ApplianceConfig, options: Options): Promise<void> 
   console.log(options.json === true ? JSON.stringify(found) : describe(found));
 }
 
-async function post(config: ApplianceConfig, verb: 'drain' | 'undrain'): Promise<void> {
-  const url = adminUrl(config, `/${verb}`);
-  const answer = await callJsonOk({ method: 'POST', url, deadlineMs: 3000 });
-  if (!answer.ok)
-    throw new Error(`${config.applianceId} does not answer: ${answer.failure.detail}`);
-  console.log(JSON.stringify(answer.value));
+async function call(config: ApplianceConfig, path: string, deadlineMs: number): Promise<unknown> {
+  const answer = await callJsonOk({ method: 'POST', url: adminUrl(config, path), deadlineMs });
+  if (answer.ok) return answer.value;
+  throw new Error(`${config.applianceId} does not answer: ${answer.failure.detail}`);
+}
+
+/** Where an action lies on the admin listener, and how long it may take. */
+async function act(config: ApplianceConfig, name: string, argument: string): Promise<void> {
+  const value = encodeURIComponent(
+    name === 'explain' ? argument : argument === '' ? '' : path.resolve(argument),
+  );
+  const paths: Readonly<Record<string, string>> = {
+    readmit: `/volumes/readmit?path=${value}`,
+    adopt: `/adopt?path=${value}`,
+    explain: `/explain?file=${value}`,
+  };
+  const isLong = name === 'scrub' || name === 'adopt';
+  const answer = await call(config, paths[name] ?? `/${name}`, isLong ? ACTION_MS_MAX : 3000);
+  console.log(JSON.stringify(answer, null, 2));
+}
+
+async function drain(options: Options): Promise<void> {
+  const config = configOf(options);
+  const byMs = options.by === undefined ? null : Date.parse(options.by);
+  if (Number.isNaN(byMs)) throw new Error(`--by ${options.by}: no ISO time (2026-11-21T02:00:00Z)`);
+  const query = byMs === null ? '' : `?ms=${Math.max(0, byMs - Date.now())}`;
+  await call(config, `/drain${query}`, 3000);
+  for (;;) {
+    const now = (await call(config, '/drain/progress', 3000)) as DrainProgress;
+    const eta = now.etaMs === null ? '' : `, ${formatDuration(now.etaMs)} at the latest`;
+    console.log(
+      now.isSafeToPowerOff
+        ? 'safe to power off'
+        : `${now.sessionsLeft} sessions left, ${now.answersUnderWay} answers under way${eta}`,
+    );
+    if (now.isSafeToPowerOff || !now.isDraining || options.wait === false) return;
+    await sleep(systemClock, 2000);
+  }
 }
 
 function describe(found: ApplianceStatus): string {

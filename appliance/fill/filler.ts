@@ -53,6 +53,8 @@ export class Filler {
   #manifest: ManifestSet = NO_MANIFEST;
   #states = new Map<FileId, FillState>();
   #cursor = 0; // files before it in the manifest's order need nothing, as far as is known
+  #concurrency: number;
+  #rateBpsMax: number | null;
   #active = 0;
   #isWindowOpen = false;
   #isStopped = false;
@@ -69,6 +71,8 @@ export class Filler {
 
   constructor(deps: FillerDeps) {
     this.#deps = deps;
+    this.#concurrency = deps.concurrency;
+    this.#rateBpsMax = deps.rateBpsMax;
   }
 
   start(): void {
@@ -97,6 +101,12 @@ export class Filler {
     this.#cursor = 0;
     this.#lastProblem = null;
     this.#tick();
+  }
+
+  /** New limits for what starts from here on. */
+  setLimits(limits: { readonly concurrency: number; readonly rateBpsMax: number | null }): void {
+    this.#concurrency = limits.concurrency;
+    this.#rateBpsMax = limits.rateBpsMax;
   }
 
   setWindow(isOpen: boolean): void {
@@ -165,7 +175,7 @@ export class Filler {
     const { order } = this.#manifest;
     let isPrefixDone = true;
     for (let at = this.#cursor; at < order.length; at++) {
-      if (this.#active >= this.#deps.concurrency) return;
+      if (this.#active >= this.#concurrency) return;
       const wanted = order[at];
       const state = this.#states.get(wanted.fileId) ?? NEW_FILL;
       if (this.#deps.store.find(wanted.fileId)?.isWhole === true) {
@@ -297,7 +307,8 @@ export class Filler {
 
   /** A token bucket over bytes: a run waits until the ones before it are paid for. */
   async #waitForRate(bytes: number): Promise<void> {
-    const { clock, rateBpsMax } = this.#deps;
+    const { clock } = this.#deps;
+    const rateBpsMax = this.#rateBpsMax;
     if (rateBpsMax === null) return;
     const bytesPerMs = rateBpsMax / 8 / 1000;
     const nowMs = clock.monotonicMs();

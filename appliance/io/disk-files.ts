@@ -7,10 +7,10 @@
  * 64 x 64 directories: 400,000 files are about 100 in each.
  */
 import { close, constants, fdatasync, fsync, open, read, write } from 'node:fs';
-import { mkdir, readFile, rename, unlink } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { codeOf, failed, messageOf, success, type Failure, type Outcome } from '#base/outcome.ts';
-import { chunkListBytesOf, FILE_BYTES_MAX, type FileId } from '#upstream/contract.ts';
+import { chunkListBytesOf, FILE_BYTES_MAX, FILE_ID, type FileId } from '#upstream/contract.ts';
 import type { ContentFile, VolumeFiles } from '../store/volume.ts';
 
 const PART = '.part';
@@ -117,6 +117,24 @@ export class DiskFiles implements VolumeFiles {
       for (const suffix of ['', PART, CHUNKS])
         await this.#unlinkIfThere(this.#path(fileId, suffix));
     });
+  }
+
+  async *named(): AsyncIterable<FileId> {
+    for (const shard of await this.#list('.')) {
+      for (const name of await this.#list(shard)) {
+        const fileId = name.split('.')[0];
+        if (FILE_ID.test(fileId)) yield fileId;
+      }
+    }
+  }
+
+  /** What cannot be listed is left as it is. */
+  async #list(directory: string): Promise<readonly string[]> {
+    try {
+      return await readdir(path.join(this.#root, directory));
+    } catch {
+      return [];
+    }
   }
 
   writeChunkList(fileId: FileId, encoded: Uint8Array): Promise<Outcome<void>> {

@@ -41,6 +41,7 @@ import { ContentHandler } from '../serve/content-handler.ts';
 import { Counters } from '../serve/counters.ts';
 import { GrantVerdicts, PeerBudget } from '../serve/grant-verdicts.ts';
 import type { ListenAddress, Sender } from '../serve/sender.ts';
+import { DRAIN_MS_DEFAULT, DrainWatch, type DrainProgress } from '../serve/drain-watch.ts';
 import { ViewLedger } from '../serve/view-ledger.ts';
 import { ViewerVerdicts } from '../serve/viewer-verdicts.ts';
 import { Integrity } from '../store/integrity.ts';
@@ -54,6 +55,7 @@ import { KeptDocuments } from './kept-documents.ts';
 import { ManifestIntake } from './manifest-intake.ts';
 import { createMetrics } from './metrics.ts';
 import { HttpSourceClient, SOURCE_CLIENT_DEFAULTS } from './source-client.ts';
+import { adoptDirectory, explainFile } from './operations.ts';
 import { ViewSpool } from './view-spool.ts';
 import { VolumeRegister } from './volume-register.ts';
 import { chooseSender } from './zero-copy-choice.ts';
@@ -66,6 +68,8 @@ const GRANT_RENEW_MS = 24 * 3600 * 1000;
 const GRANT_RETRY_MS = 5000;
 const PEER_ANSWERS_MAX = 256;
 const LISTING_NAME_MAX = 64;
+/** What `reload` takes over; of `fill`, the share of peers needs a restart. */
+const RELOADABLE: readonly (keyof ApplianceConfig)[] = ['fill', 'servingBps', 'logLevel'];
 
 const checkKeptTime = checker(Type.Object({ nowMs: Type.Integer({ minimum: 0 }) }));
 const checkKeptSources = checker(Type.Array(FillSourceSchema, { maxItems: 256 }));
@@ -85,8 +89,11 @@ export interface RunningAppliance {
   readonly identity: Identity;
   readonly store: Store;
   status(): ApplianceStatus;
-  drain(): void;
+  /** New viewers go elsewhere at once, the others after `durationMs`. */
+  drain(durationMs?: number): void;
   undrain(): void;
+  /** Takes over what may change while it runs; names what needs a restart. */
+  reload(config: ApplianceConfig): readonly string[];
   /** Graceful: what runs may finish for a moment, everything written is durable. */
   stop(): Promise<void>;
 }
@@ -127,6 +134,7 @@ class Box implements RunningAppliance {
   readonly #deps: ApplianceDeps;
   readonly #kept: KeptDocuments;
   readonly #bootId = randomUUID();
+  #config: ApplianceConfig;
   readonly #counters = new Counters();
   readonly #views = new ViewLedger();
   readonly #hotChunks: HotChunks;
@@ -139,7 +147,7 @@ class Box implements RunningAppliance {
   #told = NOTHING_TOLD;
   #grant: string | null = null;
   #gate: Gate = OPEN;
-  #isDraining = false;
+  readonly #drain = new DrainWatch();
   #answersServed = 0;
   readonly #loopDelay = monitorEventLoopDelay({ resolution: 20 });
   #isStarting = true;
@@ -166,6 +174,7 @@ class Box implements RunningAppliance {
 
   constructor(deps: ApplianceDeps, identity: Identity, kept: KeptDocuments) {
     this.#deps = deps;
+    this.#config = deps.config;
     this.identity = identity;
     this.#kept = kept;
     this.#hotChunks = new HotChunks(deps.config.hotCacheBytes);
@@ -232,6 +241,9 @@ class Box implements RunningAppliance {
     this.#filler.start();
     this.#integrity.start();
     this.#heartbeats.connect();
+    const removed = await this.#store.sweepStrays();
+    if (removed > 0)
+      this.#deps.log.info({ event: 'strays-removed', removed }, 'files without a row were removed');
   }
 
   status(): ApplianceStatus {
@@ -243,16 +255,38 @@ class Box implements RunningAppliance {
     };
   }
 
-  drain(): void {
-    this.#isDraining = true;
+  drain(durationMs = DRAIN_MS_DEFAULT): void {
+    this.#drain.start(this.#deps.clock.monotonicMs(), durationMs);
     this.#lookAtGate(0);
-    this.#deps.log.info({ event: 'draining' }, 'draining: new viewers are sent elsewhere');
+    this.#deps.log.info(
+      { event: 'draining', durationMs },
+      'draining: new viewers are sent elsewhere',
+    );
   }
 
   undrain(): void {
-    this.#isDraining = false;
+    this.#drain.stop();
     this.#lookAtGate(0);
     this.#deps.log.info({ event: 'undrained' }, 'taking new viewers again');
+  }
+
+  reload(next: ApplianceConfig): readonly string[] {
+    const before = this.#config;
+    const needRestart = (Object.keys(next) as (keyof ApplianceConfig)[]).filter(
+      (field) =>
+        !RELOADABLE.includes(field) &&
+        JSON.stringify(next[field]) !== JSON.stringify(before[field]),
+    );
+    this.#config = {
+      ...before,
+      fill: { ...next.fill, peerShare: before.fill.peerShare },
+      servingBps: next.servingBps,
+      logLevel: next.logLevel,
+    };
+    this.#filler.setLimits(next.fill);
+    this.#deps.log.level = next.logLevel;
+    this.#deps.log.info({ event: 'reloaded', needRestart }, 'configuration reloaded');
+    return needRestart;
   }
 
   async stop(): Promise<void> {
@@ -371,6 +405,9 @@ class Box implements RunningAppliance {
       views: this.#views,
       listingText: (titleId) => this.#keptListing(titleId),
       gate: () => this.#gate,
+      onKept: (session) => {
+        if (this.#drain.isDraining) this.#drain.note(session, clock.monotonicMs());
+      },
       onServed: (fileId, index) => {
         if (++this.#answersServed % config.integrity.sampleOneIn === 0) {
           this.#integrity.sample(fileId, index);
@@ -422,7 +459,7 @@ class Box implements RunningAppliance {
   // ---------------------------------------------------------------- each second
 
   #makeHeartbeat(sequence: number): Heartbeat {
-    const { config, clock } = this.#deps;
+    const { clock } = this.#deps;
     const now = clock.monotonicMs();
     const counters = this.#counters;
     this.#filler.setWindow(isWindowOpen(this.#told, this.nowMs()));
@@ -436,7 +473,7 @@ class Box implements RunningAppliance {
       nowMs: this.nowMs(),
       bootId: this.#bootId,
       isStarting: this.#isStarting,
-      isDraining: this.#isDraining,
+      isDraining: this.#drain.isDraining,
       isStoreUsable: this.#store.isUsable,
       problems: [
         ...this.#register.problems,
@@ -447,7 +484,7 @@ class Box implements RunningAppliance {
           : []),
         ...(this.#reporter.problem === null ? [] : [this.#reporter.problem]),
       ],
-      servingBps: config.servingBps,
+      servingBps: this.#config.servingBps,
       egressBps,
       requestsPerSecond: this.#requests.feed(this.#sender.stats().requests, now),
       fillBps: Math.round(this.#fillRate.feed(fillBytes, now) * 8),
@@ -465,9 +502,10 @@ class Box implements RunningAppliance {
     const loopDelayMs = this.#loopDelay.max / 1e6;
     this.#loopDelay.reset();
     const measures = {
-      isDraining: this.#isDraining,
+      isDraining: this.#drain.isDraining,
+      isDrainOverdue: this.#drain.isOverdue(this.#deps.clock.monotonicMs()),
       egressBps,
-      servingBps: this.#deps.config.servingBps,
+      servingBps: this.#config.servingBps,
       loopDelayMs,
     };
     this.#gate = stepGate(this.#gate, measures, this.#deps.clock.monotonicMs());
@@ -543,24 +581,57 @@ class Box implements RunningAppliance {
   #act(name: string, query: URLSearchParams): unknown {
     switch (name) {
       case 'drain':
-        this.drain();
+        this.drain(query.has('ms') ? Math.max(0, Number(query.get('ms'))) : undefined);
+        return this.#drainProgress();
+      case 'drain/progress':
         return this.#drainProgress();
       case 'undrain':
         this.undrain();
         return this.#drainProgress();
+      case 'volumes':
+        return this.#volumesAnswer();
       case 'volumes/readmit':
         return {
           readmitted: this.#register.readmit(query.get('path') ?? ''),
           from: 'the next start',
         };
+      case 'scrub':
+        return this.#integrity.scrubAll();
+      case 'explain':
+        return explainFile(
+          this.#store,
+          this.#manifests.current,
+          query.get('file') ?? '',
+          this.nowMs(),
+        );
+      case 'adopt':
+        return adoptDirectory(
+          this.#store,
+          this.#manifests.current,
+          query.get('path') ?? '',
+          this.#deps.log,
+        );
       default:
         return null;
     }
   }
 
-  #drainProgress(): unknown {
-    const { connections } = this.#sender.stats();
-    return { isDraining: this.#isDraining, connections };
+  #drainProgress(): DrainProgress {
+    return this.#drain.progress(this.#deps.clock.monotonicMs(), this.#counters.viewersUnderWay);
+  }
+
+  #volumesAnswer(): unknown {
+    const open = this.#store.volumes().map((state) => ({
+      path: state.volume.name,
+      state: state.outReason ?? 'up',
+      speed: state.volume.speed,
+      capacityBytes: state.volume.capacityBytes,
+      usedBytes: state.usedBytes,
+      files: state.files,
+      readErrors: state.readErrors,
+      probeP90Ms: state.speed.lastP90Ms,
+    }));
+    return { open, out: this.#register.list() };
   }
 }
 

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OPEN, stepGate, type Gate, type GateMeasures } from './admission-gate.ts';
 
-const CALM: GateMeasures = { isDraining: false, egressBps: 10, servingBps: 100, loopDelayMs: 5 };
+const CALM: GateMeasures = {
+  isDraining: false,
+  isDrainOverdue: false,
+  egressBps: 10,
+  servingBps: 100,
+  loopDelayMs: 5,
+};
 
 function walk(looks: readonly Partial<GateMeasures>[]): readonly string[] {
   let gate: Gate = OPEN;
@@ -54,5 +60,12 @@ test('a drain closes at once, whatever the load, and keeps its instant', () => {
     'draining since 1000',
     'draining since 1000',
     'open',
+  ]);
+});
+
+test('after its deadline a drain keeps nobody', () => {
+  assert.deepEqual(walk([{ isDraining: true }, { isDraining: true, isDrainOverdue: true }]), [
+    'draining since 0',
+    'draining since -Infinity',
   ]);
 });

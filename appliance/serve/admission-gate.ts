@@ -5,11 +5,13 @@
  *   open | closed --drain--> closed(draining) --undrain--> open
  *
  * Shape:      (gate, measures, now) -> gate; a closed gate names the instant since which newcomers are sent away
- * Invariants: (1) whoever was here before the gate closed is served on
+ * Invariants: (1) whoever was here before the gate closed is served on, until a drain's deadline
  *             (2) between SHED and RESUME nothing changes: the gate does not flap
  */
 export interface GateMeasures {
   readonly isDraining: boolean;
+  /** The drain's deadline has passed: nobody is kept. */
+  readonly isDrainOverdue: boolean;
   readonly egressBps: number;
   readonly servingBps: number;
   /** Longest delay of the event loop since the last look. */
@@ -30,9 +32,11 @@ const LOOKS_BEFORE_SHEDDING = 3; // one a second
 
 export function stepGate(gate: Gate, measures: GateMeasures, nowMs: number): Gate {
   if (measures.isDraining) {
-    return gate.name === 'closed' && gate.reason === 'draining'
+    const isDrainingAlready = gate.name === 'closed' && gate.reason === 'draining';
+    const sinceMs = measures.isDrainOverdue ? -Infinity : nowMs;
+    return isDrainingAlready && !measures.isDrainOverdue
       ? gate
-      : { name: 'closed', reason: 'draining', sinceMs: nowMs };
+      : { name: 'closed', reason: 'draining', sinceMs };
   }
   const share = measures.egressBps / measures.servingBps;
   if (gate.name === 'closed') {

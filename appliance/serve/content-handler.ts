@@ -66,6 +66,8 @@ export interface ContentHandlerDeps {
   readonly listingText: (titleId: string) => string | null;
   /** Closed: tokens that were first seen after that are sent to the next box. */
   readonly gate: () => Gate;
+  /** A viewer of before the gate closed is served on. */
+  readonly onKept: (session: object) => void;
   /** A viewer's answer began at this chunk: some of them are read back later. */
   readonly onServed: (fileId: FileId, chunkIndex: number) => void;
 }
@@ -160,8 +162,9 @@ export class ContentHandler {
       return this.#denied('token-uri', 'the token is for another title');
     }
     const gate = this.#deps.gate();
-    if (gate.name === 'closed' && token.firstSeenMs >= gate.sinceMs) {
-      return this.#sentAway(gate.reason);
+    if (gate.name === 'closed') {
+      if (token.firstSeenMs >= gate.sinceMs) return this.#sentAway(gate.reason);
+      this.#deps.onKept(token);
     }
     const { home, reason } = token.claims;
     return this.#belonging(request, location, { kind: 'viewer', home, reason });
@@ -370,6 +373,7 @@ export class ContentHandler {
     }
     const { counters, views, store, nowSeconds } = this.#deps;
     counters.viewerRequests++;
+    counters.viewersUnderWay++;
     const slot = views.take(fileId, client.home, client.reason, nowSeconds());
     if (slot !== null && extent.start === 0) slot.starts++;
     this.#deps.onServed(fileId, Math.floor(extent.start / CHUNK_BYTES));
@@ -460,6 +464,7 @@ class ViewerAccount implements Account {
   ended(_how: Ending): void {
     assert(!this.#isEnded, 'an answer ended twice');
     this.#isEnded = true;
+    this.#deps.counters.viewersUnderWay--;
     if (this.#slot !== null) this.#slot.users--;
     const entry = this.#release();
     if (entry !== undefined && this.#sentBytes > 0)

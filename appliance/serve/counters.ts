@@ -14,6 +14,7 @@ const REFUSAL_WORDS_MAX = 64; // words are ours, so that this is never reached; 
 export class Counters implements FetchLedger {
   viewerBytes = 0;
   viewerRequests = 0;
+  viewersUnderWay = 0; // answers to viewers that are being sent now
   viewerBytesUnknownHome = 0;
   peerBytesServed = 0;
   chunksCorruptFromSources = 0;

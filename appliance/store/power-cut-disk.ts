@@ -122,6 +122,12 @@ export class PowerCutDisk {
     return directory;
   }
 
+  names(): readonly FileId[] {
+    return [...this.#directories.values()].flatMap((directory) =>
+      [...directory.now().keys()].map((name) => name.split('.')[0]),
+    );
+  }
+
   /** One operation; after it a moment passes, in which the power may go. */
   async operate<T>(work: () => T): Promise<T> {
     this.spend();
@@ -285,6 +291,10 @@ class CutFiles implements VolumeFiles {
       const document = this.#disk.directory(fileId).now().get(`${fileId}.chunks`)?.document;
       return document == null ? failed(missing(fileId)) : success(Buffer.from(document));
     });
+  }
+
+  async *named(): AsyncIterable<FileId> {
+    yield* this.#disk.names();
   }
 
   #name(fileId: FileId, operation: NameOperation): Promise<void> {

@@ -390,3 +390,23 @@ test('a store that is still reading its catalogue in already finds, serves and d
   const { usedBytes } = store.figures();
   assert.equal(usedBytes, films[0].list.sizeBytes + films[2].list.sizeBytes, 'accounted once');
 });
+
+test('what lies on the disk without a row is swept; what has one stays', async () => {
+  await using bench = new Bench();
+  const kept = sample(70, 2);
+  const stray = sample(71, 2);
+  await bench.put(kept, [0, 1]);
+  await bench.put(stray, [0, 1]);
+  await bench.store.flush();
+  const volume = bench.store.volumes()[0].volume;
+  bench.store.drop(bench.store.find(stray.list.fileId)!);
+  await bench.restart();
+  const made = await volume.files.create(stray.list.fileId);
+  assert.ok(made.ok);
+  volume.files.close(made.value);
+  assert.equal(await bench.store.sweepStrays(), 1);
+  assert.throws(() => openSync(bench.file(stray, 0, '.part'), 'r'), /ENOENT/);
+  assert.equal(await bench.store.checkChunk(bench.store.find(kept.list.fileId)!, 1), 'good');
+  await bench.put(stray, [0, 1]);
+  assert.equal(await bench.store.sweepStrays(), 0);
+});

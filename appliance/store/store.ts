@@ -477,6 +477,37 @@ export class Store {
     this.#leave(entry);
   }
 
+  /** Removes what lies on the disks without a row: the room of removals and beginnings that a power cut interrupted. */
+  async sweepStrays(): Promise<number> {
+    let removed = 0;
+    for (const state of this.#volumes) {
+      if (!state.isUp || !state.isLoaded) continue;
+      for await (const fileId of state.volume.files.named()) {
+        const entry = this.#entries.get(fileId);
+        const isKnown = entry !== undefined && entry.volumeAt === state.at;
+        if (isKnown || this.#leaving.has(fileId) || this.#beginning.has(fileId)) continue;
+        const removing = this.#removeStray(state, fileId);
+        // As if it were leaving: whoever begins the same file meanwhile waits.
+        const leaving = removing.then(() => {}).finally(() => this.#leaving.delete(fileId));
+        this.#leaving.set(fileId, leaving);
+        if ((await removing).ok) removed++;
+        await leaving;
+      }
+    }
+    return removed;
+  }
+
+  /** A file that another volume has too leaves this one's catalogue first. */
+  async #removeStray(state: VolumeState, fileId: FileId): Promise<Outcome<void>> {
+    const { catalogue, files } = state.volume;
+    if (catalogue.row(fileId) !== null) {
+      const committed = catalogue.commit([{ kind: 'remove', fileId }]);
+      const synced = committed.ok ? await catalogue.sync() : committed;
+      if (!synced.ok) return synced;
+    }
+    return files.remove(fileId);
+  }
+
   // ---------------------------------------------------------------- state
 
   figures(): StoreFigures {
@@ -707,7 +738,7 @@ export class Store {
 
 /** Health's words for a volume that is out. */
 export function outText(name: string, why: string): string {
-  return `volume ${name} was taken out: ${why}. Replace the disk, or say that it is sound: appliance volumes --readmit ${name}`;
+  return `volume ${name} was taken out: ${why}. Replace the disk, or say that it is sound: nightfill appliance readmit ${name}`;
 }
 
 function leftFailure(entry: StoredEntry): Failure {

@@ -64,6 +64,8 @@ export interface VolumeFiles {
   finish(fileId: FileId): Promise<Outcome<void>>;
   /** Removes it under every name, its chunk list too. Nothing there is success. */
   remove(fileId: FileId): Promise<Outcome<void>>;
+  /** Every id that some name in the directories belongs to, in no order; ids may come twice. */
+  named(): AsyncIterable<FileId>;
   /** Keeps the encoded chunk list beside the file: it survives a power cut once this returns. */
   writeChunkList(fileId: FileId, encoded: Uint8Array): Promise<Outcome<void>>;
   readChunkList(fileId: FileId): Promise<Outcome<Buffer>>;
