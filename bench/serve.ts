@@ -35,7 +35,7 @@ const BOX_PORTS = { 'zero-copy': 17_820, portable: 17_830 } as const;
 const ALIGN_BYTES = 4 * KIB;
 const WARM_MS = 2000; // one warming run; the JIT is warm after so many requests:
 const WARM_REQUESTS = 40_000;
-const WARM_RUNS_MAX = 6;
+const WARM_RUNS_MAX = 10;
 const SEED = 20_261_121;
 
 type SenderKind = keyof typeof BOX_PORTS;
@@ -138,6 +138,7 @@ async function full(plan: Plan): Promise<unknown> {
     await cdn.warm(box, file);
     verified[sender] = await verify(cdn, box, file, random, 200);
     console.error(`${sender}: ${verified[sender].ranges} ranges verified byte for byte`);
+    await warmUp(cdn, box, file);
     for (const one of plan.cases) {
       const row = await compare(plan, one, sender, { cdn, box, nginx, file, random });
       serve.push(row);
@@ -160,7 +161,7 @@ async function compare(plan: Plan, one: Case, sender: SenderKind, who: Contestan
   const loopback = machineLoopback();
   const ours = specOf(cdn.address, box.port, file.target, file, one, plan.seconds * 1000);
   const theirs = specOf(cdn.address, NGINX_PORT, file.originPath, file, one, plan.seconds * 1000);
-  await warmUp(ours, box, one.bytes);
+  await measure(ours, box.pid, loopback);
   await measure({ ...theirs, durationMs: 500 }, nginx.pid, loopback);
   const pairs: { readonly us: Measured; readonly them: Measured }[] = [];
   for (let pair = 0; pair < plan.pairs; pair++) {
@@ -204,13 +205,13 @@ async function compare(plan: Plan, one: Case, sender: SenderKind, who: Contestan
   };
 }
 
-/** On a busy machine two seconds are few requests, and half-compiled code would be measured. */
-async function warmUp(spec: LoadSpec, box: BenchBox, bytes: number): Promise<void> {
+/** On a busy machine two seconds are few requests, and half-compiled code would be measured: many small ones, then the cases. */
+async function warmUp(cdn: CompleteCdn, box: BenchBox, file: BenchFile): Promise<void> {
+  const small = { bytes: 64 * KIB, connections: 32 };
+  const spec = specOf(cdn.address, box.port, file.target, file, small, WARM_MS);
   let requests = 0;
   for (let run = 0; run < WARM_RUNS_MAX && requests < WARM_REQUESTS; run++) {
-    const { load } = await measure({ ...spec, durationMs: WARM_MS }, box.pid, machineLoopback());
-    requests += load.requests;
-    if (bytes >= MIB && run >= 1) return; // the kernel's work: the code around it hardly shows
+    requests += (await measure(spec, box.pid, machineLoopback())).load.requests;
   }
 }
 
