@@ -20,6 +20,43 @@ const listen = Type.Object(
   { additionalProperties: false },
 );
 
+const escalationStep = (delayMs: number, description: string) =>
+  Type.Object(
+    {
+      allowed: Type.Boolean({ default: true }),
+      delayMs: Type.Integer({
+        default: delayMs,
+        minimum: 0,
+        maximum: 30_000,
+        description:
+          'milliseconds after the box first asked; two of them add up, and a box gives a file up for ten minutes after about 60 s without a source',
+      }),
+    },
+    { additionalProperties: false, default: {}, description },
+  );
+
+const escalation = Type.Object(
+  {
+    fillMasters: Type.Integer({
+      default: 1,
+      minimum: 1,
+      maximum: 64,
+      description:
+        'boxes of a site that fetch a file from afar for the others; each one more is one more copy over the origin link',
+    }),
+    tier: escalationStep(
+      15_000,
+      'boxes of another site in the country; also how long the masters of a site leave the origin to the root site',
+    ),
+    network: escalationStep(15_000, 'boxes of a site in another country'),
+    origin: escalationStep(
+      15_000,
+      'the origin, for a box whose site has a master: a file of some hundred megabytes is fetched meanwhile',
+    ),
+  },
+  { additionalProperties: false, default: {} },
+);
+
 export const ControlPlaneConfigSchema = Type.Object(
   {
     listen,
@@ -73,6 +110,20 @@ export const ControlPlaneConfigSchema = Type.Object(
         },
         { additionalProperties: false, description: 'HTTP Basic for the pages and the fleet view' },
       ),
+    ),
+    fillEscalation: Type.Object(
+      {
+        standard: escalation,
+        sites: Type.Record(Type.String({ maxLength: 64 }), escalation, {
+          default: {},
+          description: 'by site id, in place of "standard"',
+        }),
+      },
+      {
+        additionalProperties: false,
+        default: {},
+        description: 'who fetches from afar first, and how long the others wait for it',
+      },
     ),
     demandDays: Type.Integer({
       default: 35,

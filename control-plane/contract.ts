@@ -351,7 +351,7 @@ function leading128(id: FileId): bigint {
 
 // ---------------------------------------------------------------- fill sources
 
-/** `POST /v1/sources`: where each file may be fetched from, best first. `delayMs`: not before this long after the box first asked (escalation). */
+/** `POST /v1/sources`: where each file may be fetched from, best first. `delayMs`: not before this long after the box first asked (escalation); always 0 for the purpose "miss". */
 export const SOURCES_FILES_MAX = 1000;
 export const SourcesRequestSchema = Type.Object(
   {

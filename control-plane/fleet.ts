@@ -195,6 +195,14 @@ export class Fleet {
     }
   }
 
+  /** Living boxes that hold a file, or are to: `isToFetch` says so of one that does not hold it. */
+  *candidatesFor(ordinal: number, isToFetch: (record: BoxRecord) => boolean): Generator<BoxRecord> {
+    for (const { record, health, holdings } of this.#boxes.values()) {
+      if (health.standing !== 'serving' || !health.connected) continue;
+      if (holdings.ordinals.has(ordinal) || isToFetch(record)) yield record;
+    }
+  }
+
   sourceBox(record: BoxRecord): SourceBox {
     const { applianceId, siteId, clusterId, baseUrl } = record;
     const country = this.#sites.get(siteId)?.site.country ?? '';

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { PEERS_MAX, rankSources, TIERS_MAX, type SourceBox } from './sources.ts';
+import {
+  NO_ESCALATION,
+  PEERS_MAX,
+  rankSources,
+  TIERS_MAX,
+  type EscalationPolicy,
+  type SourceBox,
+} from './sources.ts';
 
 const ORIGIN = 'http://origin.test';
 const FILE = 'f'.repeat(43);
@@ -20,7 +27,7 @@ test('same cluster, then same site, then another site of the country, then abroa
     box('same-cluster', 'paris', 'paris-a'),
     asker,
   ];
-  const sources = rankSources(asker, FILE, holders, ORIGIN);
+  const sources = rankSources(asker, FILE, holders, ORIGIN, [], NO_ESCALATION);
   assert.deepEqual(
     sources.map(({ kind, id }) => [kind, id]),
     [
@@ -35,7 +42,7 @@ test('same cluster, then same site, then another site of the country, then abroa
 });
 
 test('a file that nobody holds comes from the origin', () => {
-  assert.deepEqual(rankSources(asker, FILE, [], ORIGIN), [
+  assert.deepEqual(rankSources(asker, FILE, [], ORIGIN, [], NO_ESCALATION), [
     { kind: 'origin', id: 'origin', baseUrl: ORIGIN, delayMs: 0 },
   ]);
 });
@@ -44,7 +51,7 @@ test('many holders give a bounded list that keeps the origin', () => {
   const holders = Array.from({ length: 100 }, (_, n) =>
     box(`box-${n}`, n % 2 === 0 ? 'paris' : 'lyon', 'x'),
   );
-  const sources = rankSources(asker, FILE, holders, ORIGIN);
+  const sources = rankSources(asker, FILE, holders, ORIGIN, [], NO_ESCALATION);
   assert.equal(sources.length, PEERS_MAX + TIERS_MAX + 1);
   assert.equal(sources.at(-1)?.kind, 'origin');
 });
@@ -54,10 +61,74 @@ test('equal peers share the files among them, and the order does not depend on h
   const firsts = new Map<string, number>();
   for (let n = 0; n < 400; n++) {
     const fileId = createHash('sha256').update(`file ${n}`).digest('base64url');
-    const sources = rankSources(asker, fileId, holders, ORIGIN);
-    assert.deepEqual(rankSources(asker, fileId, holders.toReversed(), ORIGIN), sources);
+    const sources = rankSources(asker, fileId, holders, ORIGIN, [], NO_ESCALATION);
+    assert.deepEqual(
+      rankSources(asker, fileId, holders.toReversed(), ORIGIN, [], NO_ESCALATION),
+      sources,
+    );
     firsts.set(sources[0].id, (firsts.get(sources[0].id) ?? 0) + 1);
   }
   for (const [id, count] of firsts) assert.ok(count > 60 && count < 140, `${id}: ${count}`);
   assert.equal(firsts.size, 4);
+});
+
+const POLICY: EscalationPolicy = {
+  fillMasters: 1,
+  tier: { allowed: true, delayMs: 100 },
+  network: { allowed: true, delayMs: 200 },
+  origin: { allowed: true, delayMs: 1000 },
+};
+
+function originDelay(me: SourceBox, candidates: readonly SourceBox[], fileId = FILE): number {
+  return rankSources(me, fileId, [], ORIGIN, candidates, POLICY).at(-1)?.delayMs ?? -1;
+}
+
+test('one box of the fleet goes to the origin at once, one of the other site after the tier delay, the rest wait longer', () => {
+  const fleet = ['a', 'b', 'c'].flatMap((id) => [
+    box(`paris-${id}`, 'paris', 'paris-a'),
+    box(`lyon-${id}`, 'lyon', 'lyon-a'),
+  ]);
+  const firsts = new Map<string, number>();
+  for (let n = 0; n < 600; n++) {
+    const fileId = createHash('sha256').update(`file ${n}`).digest('base64url');
+    const delays = fleet.map((me) => originDelay(me, fleet, fileId));
+    assert.deepEqual(
+      delays.toSorted((a, b) => a - b),
+      [0, 100, 1000, 1000, 1100, 1100],
+    );
+    const first = fleet[delays.indexOf(0)].applianceId;
+    firsts.set(first, (firsts.get(first) ?? 0) + 1);
+  }
+  assert.equal(firsts.size, 6);
+  for (const [id, count] of firsts) assert.ok(count > 60 && count < 140, `${id}: ${count}`);
+});
+
+test('a file that is planned on one box only is not put off, and the delay ends with the master', () => {
+  const fleet = ['a', 'b'].map((id) => box(id, 'paris', 'paris-a'));
+  assert.equal(originDelay(fleet[0], [fleet[0]]), 0);
+  const waiting = fleet.find((me) => originDelay(me, fleet) > 0);
+  assert.ok(waiting !== undefined);
+  assert.equal(originDelay(waiting, [waiting]), 0, 'the other one died');
+});
+
+test('far sources are put off for all but masters, and left out where they are not allowed', () => {
+  const fleet = ['a', 'b'].map((id) => box(id, 'paris', 'paris-a'));
+  const far = [box('far', 'lyon', 'lyon-a'), box('abroad', 'london', 'london-a', 'GB')];
+  const delaysOf = (me: SourceBox, policy: EscalationPolicy): readonly number[] =>
+    rankSources(me, FILE, far, ORIGIN, fleet, policy).map(({ delayMs }) => delayMs);
+  const answers = fleet.map((me) => delaysOf(me, POLICY)).toSorted((a, b) => a[0] - b[0]);
+  assert.deepEqual(answers, [
+    [0, 0, 0],
+    [100, 200, 1000],
+  ]);
+  const closed = { allowed: false, delayMs: 0 };
+  const near = { ...POLICY, network: closed, origin: { allowed: false, delayMs: 1000 } };
+  const kinds = fleet.map((me) =>
+    rankSources(me, FILE, far, ORIGIN, fleet, near).map(({ id }) => id),
+  );
+  assert.deepEqual(
+    kinds.toSorted((a, b) => a.length - b.length),
+    [['far'], ['far', 'origin']],
+    'a master keeps the origin: without it nobody would have the file',
+  );
 });

@@ -2,9 +2,15 @@
  * What a box asks for with its access token: manifest, sources, grant; and what it hands in: view records.
  */
 import { VIEW_RECORDS_PER_POST_MAX, ViewRecordBatchSchema } from '#appliance/contract.ts';
-import { MANIFEST_CONTENT_TYPE, SourcesRequestSchema, type FillSources } from '../contract.ts';
+import {
+  MANIFEST_CONTENT_TYPE,
+  SourcesRequestSchema,
+  type FillSources,
+  type SourcesRequest,
+} from '../contract.ts';
 import type { Box } from '../fleet.ts';
-import { rankSources } from '../sources.ts';
+import { fillWindowAt } from '../fill-window.ts';
+import { NO_ESCALATION, rankSources } from '../sources.ts';
 import { signFillGrant } from '../trust.ts';
 import { HttpProblem } from './http-problem.ts';
 import type { Plane, Server } from './plane.ts';
@@ -36,7 +42,7 @@ export function applianceRoutes(server: Server, plane: Plane): void {
     { schema: { body: SourcesRequestSchema } },
     async (request): Promise<FillSources> => {
       const box = await authentication.box(request);
-      return sourcesFor(plane, box, request.body.fileIds);
+      return sourcesFor(plane, box, request.body);
     },
   );
 
@@ -76,22 +82,41 @@ export function applianceRoutes(server: Server, plane: Plane): void {
   );
 }
 
-function sourcesFor(plane: Plane, box: Box, fileIds: readonly string[]): FillSources {
-  const { catalogue, config, fleet } = plane;
+function sourcesFor(plane: Plane, box: Box, wanted: SourcesRequest): FillSources {
+  const { catalogue, clock, config, fleet, manifests } = plane;
   const asker = fleet.sourceBox(box.record);
+  const { standard, sites } = config.fillEscalation;
+  // A viewer waits for a miss: nothing is put off for it.
+  const policy = wanted.purpose === 'miss' ? NO_ESCALATION : (sites[asker.siteId] ?? standard);
+  const filling = new Set(
+    fleet
+      .sites()
+      .filter(({ site }) => fillWindowAt(site.fillWindow, clock.wallMs()).open)
+      .map(({ site }) => site.siteId),
+  );
   return {
     version: fleet.sourcesVersion,
-    files: fileIds.map((fileId) => {
+    files: wanted.fileIds.map((fileId) => {
       const file = catalogue.file(fileId);
       // A file of no title has no source: nobody may fetch what nobody may show.
       if (file === undefined || file.titles.length === 0) {
         return { fileId, titles: [], sources: [] };
       }
-      const holders = fleet.holdersOf(file.ordinal);
+      const { ordinal } = file;
+      const candidates =
+        wanted.purpose === 'miss'
+          ? []
+          : fleet.candidatesFor(
+              ordinal,
+              ({ applianceId, siteId }) =>
+                filling.has(siteId) && manifests.has(applianceId, ordinal),
+            );
+      const holders = fleet.holdersOf(ordinal);
+      const origin = config.origin.baseUrl;
       return {
         fileId,
         titles: file.titles.slice(0, 64),
-        sources: [...rankSources(asker, fileId, holders, config.origin.baseUrl)],
+        sources: [...rankSources(asker, fileId, holders, origin, candidates, policy)],
       };
     }),
   };

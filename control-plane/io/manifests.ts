@@ -31,7 +31,7 @@ export class Manifests {
   readonly #key: SigningKey;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #known = new Map<string, { basis: string; version: number }>();
+  readonly #known = new Map<string, { basis: string; version: number; ordinals: Uint32Array }>();
   readonly #cache = new LRUCache<string, Expanded>({
     maxSize: CACHE_BYTES_MAX,
     sizeCalculation: (entry) => entry.bytes.length + 1,
@@ -77,6 +77,20 @@ export class Manifests {
     return expansion;
   }
 
+  /** Whether the box's manifest, as last expanded, has the file. A box that was never told of one: no. */
+  has(applianceId: string, ordinal: number): boolean {
+    const ordinals = this.#known.get(applianceId)?.ordinals;
+    if (ordinals === undefined) return false;
+    let low = 0;
+    let high = ordinals.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (ordinals[middle] < ordinal) low = middle + 1;
+      else high = middle;
+    }
+    return ordinals[low] === ordinal;
+  }
+
   forget(applianceId: string): void {
     this.#known.delete(applianceId);
     this.#cache.delete(applianceId);
@@ -96,7 +110,11 @@ export class Manifests {
     if (before !== version) {
       this.#log.info({ applianceId, version, entries: entries.length }, 'manifest is ready');
     }
-    this.#known.set(applianceId, { basis, version });
+    const ordinals = Uint32Array.from(
+      entries,
+      ({ fileId }) => this.#catalogue.ordinalOf(fileId) ?? 0,
+    );
+    this.#known.set(applianceId, { basis, version, ordinals: ordinals.sort() });
     const expanded = { basis, version, bytes };
     this.#cache.set(applianceId, expanded);
     return expanded;

@@ -177,6 +177,38 @@ test('sources are peers of the cluster, then tiers, then the origin; only whole 
   assert.equal((await box.post('/v1/sources', { fileIds: many, purpose: 'fill' })).status, 400);
 });
 
+test('of two boxes that are to hold a file one waits for the other, until that one is gone; a viewer never waits', async (t) => {
+  const { rig, box, epoch } = await withCatalogue(t);
+  const other = await rig.box('box-2');
+  const boxes = [box, other];
+  const planned = boxes.map(({ applianceId }) => ({ applianceId, clusterId: 'paris' }));
+  const planSet = await rig.signPlan(examplePlanSet(epoch, planned, [0]));
+  await rig.call('POST', '/v1/plans', 'planner', { planSet });
+  for (const each of boxes) {
+    await each.connect();
+    await each.beat();
+    await each.get('/v1/manifest');
+  }
+  const originDelay = async (asker: RigBox, purpose: 'fill' | 'miss', name = 'a') => {
+    const wanted = { fileIds: [exampleFileId(name)], purpose };
+    const checked = checkFillSources((await asker.post('/v1/sources', wanted)).body);
+    assert.ok(checked.ok);
+    return checked.value.files[0].sources.at(-1)?.delayMs;
+  };
+  const delays = await Promise.all(boxes.map((each) => originDelay(each, 'fill')));
+  assert.deepEqual(delays.toSorted(), [0, 15_000]);
+  const waiting = boxes[delays.indexOf(15_000)];
+  const master = boxes[delays.indexOf(0)];
+  assert.equal(await originDelay(waiting, 'miss'), 0);
+  assert.equal(await originDelay(waiting, 'fill', 'b'), 0, 'in no manifest of another box');
+  master.disconnect();
+  const { fleet } = rig.controlPlane.plane;
+  await until('the master to be gone', () => {
+    return fleet.box(master.applianceId)?.health.standing === 'gone-hard';
+  });
+  assert.equal(await originDelay(waiting, 'fill'), 0);
+});
+
 test('the planner is given the catalogue, the boxes with what they have left, holdings and demand', async (t) => {
   const { rig, box, epoch } = await withCatalogue(t);
   await box.connect();
