@@ -2,6 +2,8 @@
  * `npm run bench -- plan --json`: how long a night's planning takes and how far its plans are from a proven bound, from one site to
  * the whole fleet of 17,000 appliances in 6,000 sites and 72 million files.
  *
+ * `npm run bench -- plan --json "one site" "largest country"`: only those; the others are "half the sites" and "whole fleet".
+ *
  * The clock runs from rollups on disk to one signed plan per appliance on disk; making the rollups and planning the night before
  * (so that the boxes hold something) are not counted. A sample of the plans is expanded and summed on its own.
  */
@@ -54,16 +56,21 @@ interface Part {
 export async function run(options: {
   readonly json: boolean;
   readonly smoke: boolean;
+  readonly args: readonly string[];
 }): Promise<unknown> {
   const directory = mkdtempSync(path.join(tmpdir(), 'nightfill-bench-plan-'));
   try {
-    return await measure(options.smoke ? SMOKE : FULL, directory);
+    return await measure(options.smoke ? SMOKE : FULL, directory, options.args);
   } finally {
     rmSync(directory, { recursive: true });
   }
 }
 
-async function measure(shape: FleetShape, directory: string): Promise<unknown> {
+async function measure(
+  shape: FleetShape,
+  directory: string,
+  names: readonly string[],
+): Promise<unknown> {
   const workers = Math.min(2, availableParallelism());
   const { privateJwk } = await generateSigningKey('EdDSA');
   const base = {
@@ -78,7 +85,8 @@ async function measure(shape: FleetShape, directory: string): Promise<unknown> {
   const regions = await nightBefore(generated, base);
   const plan: unknown[] = [];
   const parts = partsOf(regions);
-  for (const part of shape === SMOKE ? parts.slice(-1) : parts) {
+  const chosen = parts.filter((part) => names.length === 0 || names.includes(part.name));
+  for (const part of shape === SMOKE ? parts.slice(-1) : chosen) {
     const out = path.join(directory, 'out');
     mkdirSync(out);
     const before = process.cpuUsage();
@@ -202,7 +210,11 @@ function expandSome(directory: string, out: string, result: FleetResult) {
   let sampled = 0;
   let secondsMax = 0;
   for (const region of result.regions) {
-    const lines = readFileSync(path.join(out, `${region.regionId}.plans.jws`), 'utf8').split('\n');
+    const lines = Array.from({ length: region.parts }, (_, part) =>
+      readFileSync(path.join(out, `${region.regionId}.${part}.plans.jws`), 'utf8')
+        .trim()
+        .split('\n'),
+    ).flat();
     const planned = region.clusters.flatMap((cluster) => cluster.bytes);
     const chosen = planned.flatMap((_, at) => (random.next() < SAMPLE_SHARE ? [at] : []));
     if (chosen.length === 0) continue;

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import {
   bucketOwners,
   expandPlan,
+  ownerOfBuckets,
   SHARE_BUCKETS,
   shareBucketOf,
   shareOwner,
@@ -108,6 +109,15 @@ test('a box that joins takes only its own share, from all others alike', () => {
     }
   }
   assert.ok(Math.abs(moved / SHARE_BUCKETS - 0.25) < 0.03, `${moved} buckets moved`);
+});
+
+test('the table of all buckets names the owners that each bucket names', () => {
+  const ids = ['d', 'a', 'c', 'b'];
+  const weights = [1, 2, 0, 5];
+  const table = ownerOfBuckets(ids, weights);
+  for (let bucket = 0; bucket < SHARE_BUCKETS; bucket++) {
+    assert.deepEqual([table[bucket]], bucketOwners(bucket, ids, weights, 1));
+  }
 });
 
 test('shares follow the weights', () => {

@@ -230,6 +230,29 @@ export function bucketOwners(
   return owners;
 }
 
+/** The best member of every bucket at once, by index: what bucketOwners(bucket, ids, weights, 1) names for each. */
+export function ownerOfBuckets(
+  applianceIds: readonly ApplianceId[],
+  weights: ArrayLike<number>,
+): Uint8Array {
+  const owners = new Uint8Array(SHARE_BUCKETS);
+  const best = new Float64Array(SHARE_BUCKETS);
+  for (let index = 0; index < applianceIds.length; index++) {
+    if (weights[index] <= 0) continue;
+    const seed = memberSeed(applianceIds[index]);
+    for (let bucket = 0; bucket < SHARE_BUCKETS; bucket++) {
+      const score = -weights[index] / Math.log(unitHash(bucket, seed));
+      const isBest =
+        score > best[bucket] ||
+        (score === best[bucket] && applianceIds[index] < applianceIds[owners[bucket]]);
+      if (!isBest) continue;
+      best[bucket] = score;
+      owners[bucket] = index;
+    }
+  }
+  return owners;
+}
+
 /** For one box: per band and bucket, 1 where the box is an owner: fewer than `copies` members score higher. */
 function ownedBuckets(plan: Plan, bands: readonly PlanBand[]): readonly Uint8Array[] {
   const ids = plan.members.map((member) => member.applianceId);

@@ -7,7 +7,7 @@
  * Invariants: (1) every file of at least `leastDensity` is here; what is left out is summed in `restViews`
  *             (2) sorted by bin, then by row
  */
-import { eachAbove, type FactoredOrder } from './factored-order.ts';
+import type { FactoredOrder } from './factored-order.ts';
 import { BLOCK_BYTES, type FleetCatalogue } from './fleet-files.ts';
 
 const BIN_BITS = 15; // of the 23 bits of a float32's fraction; 8 are kept
@@ -49,18 +49,19 @@ export function candidatesOf(
 ): Candidates {
   const { titles, variants } = order;
   const byShare = Uint32Array.from(variants.keys()).sort((a, b) => variants[b] - variants[a]);
+  const shares = Float32Array.from(byShare, (variant) => variants[variant]);
   let topTitle = 0;
   for (const title of titles) topTitle = Math.max(topTitle, title);
-  const topKey = densityKey(Math.fround(topTitle * variants[byShare[0]]));
+  const topKey = densityKey(Math.fround(topTitle * shares[0]));
   const bins = topKey - densityKey(leastDensity) + 1;
   const floor = keyFloor(densityKey(leastDensity)); // whole bins only
-  const counts = new Uint32Array(bins + 1);
-  eachAbove(titles, variants, byShare, floor, (_, density) => {
-    counts[topKey - densityKey(density) + 1]++;
-  });
-  for (let bin = 0; bin < bins; bin++) counts[bin + 1] += counts[bin];
-  const count = counts[bins];
-  const next = counts.slice();
+  const found = rowsAbove(titles, byShare, shares, floor);
+  const { count } = found;
+  const firstOfBin = new Uint32Array(bins + 1);
+  const keys = new Uint32Array(found.densities.buffer); // the same bits: no copy, no rounding
+  for (let at = 0; at < count; at++) firstOfBin[topKey - (keys[at] >>> BIN_BITS) + 1]++;
+  for (let bin = 0; bin < bins; bin++) firstOfBin[bin + 1] += firstOfBin[bin];
+  const next = firstOfBin.slice();
   const buckets = new Uint16Array(count);
   const sizes = new Float64Array(count);
   const densities = new Float32Array(count);
@@ -68,8 +69,10 @@ export function candidatesOf(
   const bytes = new Float64Array(bins);
   const { previousTitles, previousVariants } = order;
   let ownViewBytes = 0;
-  eachAbove(titles, variants, byShare, floor, (row, density) => {
-    const bin = topKey - densityKey(density);
+  for (let entry = 0; entry < count; entry++) {
+    const row = found.rows[entry];
+    const density = found.densities[entry];
+    const bin = topKey - (keys[entry] >>> BIN_BITS);
     const at = next[bin]++;
     const size = catalogue.blocks[row] * BLOCK_BYTES;
     buckets[at] = catalogue.buckets[row];
@@ -82,14 +85,14 @@ export function candidatesOf(
       const previous = previousTitles[title] * previousVariants[row - title * variants.length];
       previousKeys[at] = densityKey(previous);
     }
-  });
+  }
   const bytesAbove = new Float64Array(bins + 1);
   for (let bin = 0; bin < bins; bin++) bytesAbove[bin + 1] = bytesAbove[bin] + bytes[bin];
   const viewBytes = viewBytesOf(order, catalogue);
   return {
     count,
     bins,
-    firstOfBin: counts,
+    firstOfBin,
     buckets,
     sizes,
     densities,
@@ -99,6 +102,42 @@ export function candidatesOf(
     viewBytes,
     restViewBytes: Math.max(0, viewBytes - ownViewBytes),
   };
+}
+
+/** Rows of at least that density with their densities, title by title: counted first, then written into columns of that length. */
+function rowsAbove(
+  titles: Float32Array,
+  byShare: Uint32Array,
+  shares: Float32Array,
+  leastDensity: number,
+): { readonly count: number; readonly rows: Uint32Array; readonly densities: Float32Array } {
+  const lengths = new Uint32Array(titles.length);
+  let count = 0;
+  for (let title = 0; title < titles.length; title++) {
+    const popularity = titles[title];
+    if (popularity === 0) continue;
+    // The exact rule is the rounded product; the quotient only says where to look.
+    let length = sharesAbove(shares, leastDensity / popularity);
+    while (length > 0 && Math.fround(popularity * shares[length - 1]) < leastDensity) length--;
+    while (length < shares.length && Math.fround(popularity * shares[length]) >= leastDensity) {
+      length++;
+    }
+    lengths[title] = length;
+    count += length;
+  }
+  const rows = new Uint32Array(count);
+  const densities = new Float32Array(count);
+  let at = 0;
+  for (let title = 0; title < titles.length; title++) {
+    const base = title * shares.length;
+    const popularity = titles[title];
+    for (let k = 0; k < lengths[title]; k++) {
+      rows[at] = base + byShare[k];
+      densities[at] = popularity * shares[k];
+      at++;
+    }
+  }
+  return { count, rows, densities };
 }
 
 /** Share x bytes over every file of the region: one multiplication each, no object, no branch. */

@@ -125,19 +125,23 @@ function passOver(
   }));
   const heldFrom = heldKeys(cluster);
   const { firstOfBin, sizes, densities, buckets, previousKeys } = candidates;
+  // Of one bin, per box: absent bytes and views, present bytes and views. It stays in the nearest cache.
+  const bin4 = new Float64Array(4 * sums.length);
   for (let bin = 0; bin < depth; bin++) {
+    bin4.fill(0);
     const end = firstOfBin[bin + 1];
     for (let at = firstOfBin[bin]; at < end; at++) {
       const owner = ownerOfBucket[buckets[at]];
-      const own = sums[owner];
       const size = sizes[at];
-      if (previousKeys[at] >= heldFrom[owner]) {
-        own.presentBytes[bin] += size;
-        own.presentViews[bin] += size * densities[at];
-      } else {
-        own.absentBytes[bin] += size;
-        own.absentViews[bin] += size * densities[at];
-      }
+      const cell = (owner << 2) + (previousKeys[at] >= heldFrom[owner] ? 2 : 0);
+      bin4[cell] += size;
+      bin4[cell + 1] += size * densities[at];
+    }
+    for (let box = 0; box < sums.length; box++) {
+      sums[box].absentBytes[bin] = bin4[4 * box];
+      sums[box].absentViews[bin] = bin4[4 * box + 1];
+      sums[box].presentBytes[bin] = bin4[4 * box + 2];
+      sums[box].presentViews[bin] = bin4[4 * box + 3];
     }
   }
   return sums;

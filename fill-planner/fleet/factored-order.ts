@@ -41,17 +41,17 @@ export function columnsOf(order: FactoredOrder, leastDensity: number): OrderColu
   const byShare = Uint32Array.from(variants.keys()).sort((a, b) => variants[b] - variants[a]);
   let count = 0;
   eachAbove(titles, variants, byShare, leastDensity, () => count++);
-  const rows = new Float64Array(count); // density bits above, row below: one sort by both
-  const cells = new BigUint64Array(rows.buffer);
+  // Inverted density bits above, row below, as little-endian halves: one sort of whole numbers orders by both.
+  const halves = new Uint32Array(2 * count);
   const bits = new Uint32Array(1);
   const float = new Float32Array(bits.buffer);
   let at = 0;
   eachAbove(titles, variants, byShare, leastDensity, (row, density) => {
     float[0] = density;
-    cells[at++] = (BigInt(~bits[0] >>> 0) << 32n) | BigInt(row);
+    halves[at++] = row;
+    halves[at++] = ~bits[0];
   });
-  cells.sort();
-  const halves = new Uint32Array(cells.buffer); // little-endian: row, then inverted density
+  new BigUint64Array(halves.buffer).sort();
   const ordinals = new Uint32Array(count);
   const densities = new Float32Array(count);
   const previous = new Float32Array(count);

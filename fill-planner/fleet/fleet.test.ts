@@ -114,7 +114,15 @@ function writeFleet(regions: readonly FleetRegion[]): void {
 function planned(workers: number, name: string): Promise<FleetResult> {
   const out = path.join(directory, name);
   mkdirSync(out);
-  return planFleet({ directory, out, planKey, workers, slotFactor: SLOT_FACTOR, churnShare: 0.25 });
+  return planFleet({
+    boxesPerPart: 4,
+    directory,
+    out,
+    planKey,
+    workers,
+    slotFactor: SLOT_FACTOR,
+    churnShare: 0.25,
+  });
 }
 
 test('plans and orders are the same bytes with one, two and four workers', async () => {
@@ -138,12 +146,12 @@ test('every plan expands to exactly the bytes that were planned, within disk and
   for (const result of regions) {
     const region = fleet.regions.find((entry) => entry.regionId === result.regionId);
     assert.ok(region !== undefined);
-    const lines = readFileSync(
-      path.join(directory, 'expanded', `${result.regionId}.plans.jws`),
-      'utf8',
-    )
-      .trim()
-      .split('\n');
+    assert.equal(result.parts, 2);
+    const lines = [0, 1].flatMap((part) =>
+      readFileSync(path.join(directory, 'expanded', `${result.regionId}.${part}.plans.jws`), 'utf8')
+        .trim()
+        .split('\n'),
+    );
     const order = orderOf(result.regionId);
     const plans = lines.map((line) => peekPayload(line) as Plan);
     result.clusters.forEach((cluster, at) => {

@@ -3,7 +3,7 @@
  *
  * A job is named by (plan date, region, input): any worker on any machine gives the same plans, so that a queue can carry it.
  */
-import { bucketOwners, SHARE_BUCKETS, type Plan } from '../contract.ts';
+import { ownerOfBuckets, type Plan } from '../contract.ts';
 import { NOTHING_EVERYWHERE } from '../plan.ts';
 import { candidatesOf, densityForBytes, type Candidates } from './candidates.ts';
 import { cutsOf, type ClusterCuts } from './cluster-cuts.ts';
@@ -49,6 +49,8 @@ export interface RegionJob {
   readonly rollup: RegionRollup;
   readonly slotFactor: number;
   readonly churnShare: number;
+  /** Storage of the region's largest cluster: how deep its candidates go, whichever part of it this job is. */
+  readonly largestBytes: number;
   /** Told when a stage ends; timing is the caller's. */
   readonly onStage: (stage: Stage) => void;
 }
@@ -58,7 +60,7 @@ export function planRegion(job: RegionJob): RegionPlans {
   const order = regionOrderOf(fleet, job.world, job.rollup);
   const orderVersion = factoredOrderVersion(region.regionId, fleet.epoch, order);
   job.onStage('forecast');
-  const largest = Math.max(0, ...region.clusters.map((c) => c.storageBytes * c.boxes.length));
+  const largest = job.largestBytes;
   const least = densityForBytes(order, catalogue, DEPTH_MARGIN * largest);
   const candidates = candidatesOf(order, catalogue, least);
   job.onStage('candidates');
@@ -80,11 +82,9 @@ export function planRegion(job: RegionJob): RegionPlans {
 }
 
 export function bucketOwnersOf(cluster: FleetCluster): Uint8Array {
-  if (cluster.boxes.length === 1) return new Uint8Array(SHARE_BUCKETS);
-  const weights = cluster.boxes.map(() => cluster.storageBytes);
-  return Uint8Array.from(
-    { length: SHARE_BUCKETS },
-    (_, bucket) => bucketOwners(bucket, cluster.boxes, weights, 1)[0],
+  return ownerOfBuckets(
+    cluster.boxes,
+    cluster.boxes.map(() => cluster.storageBytes),
   );
 }
 

@@ -206,5 +206,5 @@ function gbps(bps: number): string {
 }
 
 function figure(value: number): string {
-  return value === 0 ? '0' : Number(value.toPrecision(3)).toString();
+  return value < 1e-9 ? '0' : Number(value.toPrecision(3)).toString();
 }

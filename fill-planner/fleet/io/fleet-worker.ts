@@ -8,17 +8,16 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { importSigningKey, signCompact } from '#base/jws.ts';
 import { assert } from '#base/outcome.ts';
 import { JWS_TYPE } from '#control-plane/contract.ts';
-import type { FleetRegion } from '../fleet-files.ts';
 import { planRegion, STAGES, type Stage } from '../region-job.ts';
 import { readRegion } from './fleet-disk.ts';
-import type { FleetThreadData, RegionResult } from './fleet-pool.ts';
+import type { FleetThreadData, PartResult, RegionPart } from './fleet-pool.ts';
 
 const data = workerData as FleetThreadData;
 assert(parentPort !== null, 'a planning thread has a parent');
 const port = parentPort;
 const key = await importSigningKey(data.planKey);
 
-async function planAndWrite(region: FleetRegion): Promise<RegionResult> {
+async function planAndWrite({ region, part, largestBytes }: RegionPart): Promise<PartResult> {
   const seconds = Object.fromEntries(STAGES.map((stage) => [stage, 0])) as Record<Stage, number>;
   let lapMs = performance.now();
   const onStage = (stage: Stage): void => {
@@ -31,6 +30,7 @@ async function planAndWrite(region: FleetRegion): Promise<RegionResult> {
   const { order, orderVersion, candidates, clusters } = planRegion({
     ...data,
     region,
+    largestBytes,
     rollup,
     onStage,
   });
@@ -43,13 +43,15 @@ async function planAndWrite(region: FleetRegion): Promise<RegionResult> {
   factors.set(order.titles);
   factors.set(order.variants, order.titles.length);
   const orderBytes = new Uint8Array(factors.buffer);
-  writeFileSync(path.join(data.out, `${region.regionId}.order.f32`), orderBytes);
-  writeFileSync(path.join(data.out, `${region.regionId}.plans.jws`), plansText);
+  if (part === 0) writeFileSync(path.join(data.out, `${region.regionId}.order.f32`), orderBytes);
+  writeFileSync(path.join(data.out, `${region.regionId}.${part}.plans.jws`), plansText);
   const sha256 = createHash('sha256').update(orderBytes).update(plansText).digest('base64url');
   onStage('sign');
   return {
     regionId: region.regionId,
     orderVersion,
+    part,
+    parts: 1,
     candidates,
     appliances: lines.length,
     sha256,
@@ -58,10 +60,10 @@ async function planAndWrite(region: FleetRegion): Promise<RegionResult> {
   };
 }
 
-port.on('message', (region: FleetRegion | null) => {
-  if (region === null) {
+port.on('message', (part: RegionPart | null) => {
+  if (part === null) {
     port.close();
     return;
   }
-  void planAndWrite(region).then((result) => port.postMessage(result));
+  void planAndWrite(part).then((result) => port.postMessage(result));
 });
