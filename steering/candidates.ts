@@ -47,6 +47,7 @@ export interface Place {
 export interface Candidates {
   readonly place: Place;
   readonly tiers: readonly (readonly Candidate[])[];
+  readonly usable: readonly (readonly Candidate[])[]; // the usable ones of each tier
   readonly isHomeWell: boolean; // every box of the home cluster is usable
 }
 
@@ -160,6 +161,7 @@ function lookAround(world: World, place: Place): Candidates {
   return {
     place,
     tiers,
+    usable: tiers.map((tier) => tier.filter(({ usability }) => usability === 'usable')),
     isHomeWell:
       homeTier.length > 0 &&
       homeTier.every(({ isHome, usability }) => isHome && usability === 'usable'),

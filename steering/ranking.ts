@@ -48,8 +48,8 @@ export function rankFile(world: World, candidates: Candidates, ask: FileAsk): Ra
   const picked = new Picked();
   // Holders by tier. Where every box of a tier has the file the session chooses, so that one viewer stays on one
   // box; where they differ the file chooses, so that each box's memory holds its own part.
-  for (const tier of candidates.tiers) {
-    const usable = tier.filter(({ usability }) => usability === 'usable');
+  for (const usable of candidates.usable) {
+    if (usable.length === 0) continue;
     const holders = usable.filter(has);
     if (holders.length === 0) continue;
     const key = holders.length === usable.length ? ask.sessionHash : ask.fileHash;

@@ -23,7 +23,8 @@ export {
   type ReplayResult,
 } from './decision-log.ts';
 export { explainPlay, explanationText, type Explanation } from './explain.ts';
-export { EMPTY_RESPONSE, readQuery, writeResponse } from './dns/message.ts';
+export { EMPTY_RESPONSE, readQuery } from './dns/message.ts';
+export { writeResponse } from './dns/response.ts';
 export { CookieJar } from './dns/cookie.ts';
 export { RATE_LIMITS, RateLimit, type RateLimits } from './dns/rate-limit.ts';
 export { Responder, type Asking, type DnsCounters } from './dns/responder.ts';

@@ -4,7 +4,8 @@ import dnsPacket from 'dns-packet';
 import * as fc from 'fast-check';
 import { parseAddress } from '#base/address.ts';
 import { exampleWorld } from '../example-fleet.ts';
-import { encodeName, lowerCase, readQuery, UDP_PAYLOAD_MAX } from './message.ts';
+import { lowerCase, readQuery, UDP_PAYLOAD_MAX } from './message.ts';
+import { encodeName } from './response.ts';
 import { Responder } from './responder.ts';
 import { createZone, type Zone } from './zone.ts';
 

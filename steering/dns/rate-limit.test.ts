@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { parseAddress } from '#base/address.ts';
 import { exampleWorld } from '../example-fleet.ts';
 import { CookieJar } from './cookie.ts';
-import { encodeName } from './message.ts';
+import { encodeName } from './response.ts';
 import { RateLimit } from './rate-limit.ts';
 import { Responder } from './responder.ts';
 import { createZone } from './zone.ts';

@@ -16,11 +16,10 @@ import {
   RCODE,
   readQuery,
   TCP_MESSAGE_MAX,
-  udpBytesMax,
-  writeResponse,
   type Query,
   type Response,
 } from './message.ts';
+import { udpBytesMax, writeResponse } from './response.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { answerQuery, type Zone } from './zone.ts';
 

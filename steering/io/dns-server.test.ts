@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { systemClock } from '#base/clock.ts';
 import { createLogger } from '#base/log.ts';
-import { encodeName } from '../dns/message.ts';
+import { encodeName } from '../dns/response.ts';
 import { exampleWorld } from '../example-fleet.ts';
 import { DnsPool } from './dns-pool.ts';
 
