@@ -63,7 +63,9 @@ export class SourceBook {
     if (taken === undefined || taken.sources.length === 0) {
       return { titles: [], sources: this.known() };
     }
-    return { titles: taken.titles, sources: this.#due(fileId, taken.sources) };
+    // A viewer waits for a miss: escalation is for fill alone, whoever asked first.
+    const sources = purpose === 'miss' ? taken.sources : this.#due(fileId, taken.sources);
+    return { titles: taken.titles, sources };
   }
 
   /** Sources whose time has come. */

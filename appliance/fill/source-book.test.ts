@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SimulatedClock } from '#base/clock.ts';
+import type { FillSource } from '#control-plane/contract.ts';
+import { SourceBook } from './source-book.ts';
+
+const FILE_ID = 'A'.repeat(43);
+const PEER: FillSource = { kind: 'peer', id: 'box-2', baseUrl: 'http://127.0.0.2:80', delayMs: 0 };
+const ORIGIN: FillSource = {
+  kind: 'origin',
+  id: 'origin',
+  baseUrl: 'http://127.0.0.3:80',
+  delayMs: 15_000,
+};
+
+function bookOver(clock: SimulatedClock): SourceBook {
+  return new SourceBook({
+    clock,
+    remembered: [],
+    remember: () => {},
+    ask: ({ fileIds }) =>
+      Promise.resolve({
+        ok: true,
+        value: {
+          version: 1,
+          files: fileIds.map((fileId) => ({ fileId, titles: ['title'], sources: [PEER, ORIGIN] })),
+        },
+      }),
+  });
+}
+
+test('fill waits for a delayed source, from its first question on', async () => {
+  const clock = new SimulatedClock();
+  const book = bookOver(clock);
+  assert.deepEqual((await book.ranking(FILE_ID, 'fill')).sources, [PEER]);
+  clock.advance(15_000);
+  assert.deepEqual((await book.ranking(FILE_ID, 'fill')).sources, [PEER, ORIGIN]);
+});
+
+test('a viewer’s miss never waits, although fill asked for the file a moment before', async () => {
+  const book = bookOver(new SimulatedClock());
+  await book.ranking(FILE_ID, 'fill');
+  assert.deepEqual((await book.ranking(FILE_ID, 'miss')).sources, [PEER, ORIGIN]);
+});
