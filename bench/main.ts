@@ -25,7 +25,7 @@ export interface BenchCommand extends BenchOptions {
 }
 
 const SMOKE_TOTAL_MS = 60_000;
-const SMOKES_AT_ONCE = 3;
+const SMOKES_AT_ONCE = 2;
 
 /** `serve --json --pairs 9` -> the bench, its switches, and everything else for the bench to read. */
 export function parseCommand(argv: readonly string[]): BenchCommand {
@@ -119,6 +119,10 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 if (import.meta.main) {
+  // What a bench started is ended by exit handlers, which a signal alone would not run.
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.on(signal, () => process.exit(130));
+  }
   try {
     await main(process.argv.slice(2));
   } catch (thrown) {

@@ -64,7 +64,11 @@ export class CompleteCdn implements AsyncDisposable {
     this.#portBase = portBase;
     this.directory = mkdtempSync(path.join(parent, 'nightfill-bench-'));
     this.originFiles = path.join(this.directory, 'origin', 'files');
+    process.on('exit', this.#remove);
   }
+
+  /** Also where the bench is ended by a signal. */
+  readonly #remove = (): void => rmSync(this.directory, { recursive: true, force: true });
 
   /** `parent` should be on the disk that is to be measured. `spec` as of `nightfill publish --opaque`. */
   static async start(
@@ -97,7 +101,8 @@ export class CompleteCdn implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const server of this.#servers.reverse()) await server[Symbol.asyncDispose]();
-    rmSync(this.directory, { recursive: true, force: true });
+    this.#remove();
+    process.off('exit', this.#remove);
   }
 
   async #start(spec: string): Promise<void> {
