@@ -6,6 +6,7 @@ import { HOLDINGS_FRAME_BYTES_MAX } from '#appliance/contract.ts';
 import { MIB, SECOND_MS } from '#base/units.ts';
 import { HttpProblem } from './http-problem.ts';
 import type { HeartbeatConnections } from './heartbeat-connections.ts';
+import { createMetrics } from './metrics.ts';
 import type { Plane, Server } from './plane.ts';
 import { SUBSCRIBERS_MAX } from './snapshot-publisher.ts';
 
@@ -69,6 +70,19 @@ export function fleetRoutes(server: Server, plane: Plane, boxes: HeartbeatConnec
   };
 
   server.get('/v1/fleet/view', { onRequest: person }, () => plane.view());
+
+  const metrics = createMetrics(plane, () => boxes.count);
+  const scraper = (request: FastifyRequest, _reply: FastifyReply, done: () => void): void => {
+    // A program has no password: an operator's token opens what a person's password opens.
+    if (/^Bearer /.test(request.headers.authorization ?? '')) {
+      authentication.service(request, 'operator');
+    } else authentication.person(request);
+    done();
+  };
+  server.get('/metrics', { onRequest: scraper }, async (_request, reply) => {
+    void reply.header('cache-control', 'no-store').type(metrics.contentType);
+    return metrics.metrics();
+  });
 
   let watchers = 0;
   server.get('/v1/fleet/live', { onRequest: person }, (request, reply) => {
