@@ -74,7 +74,7 @@ export function fleetRoutes(server: Server, plane: Plane, boxes: HeartbeatConnec
   const metrics = createMetrics(plane, () => boxes.count);
   const scraper = (request: FastifyRequest, _reply: FastifyReply, done: () => void): void => {
     // A program has no password: an operator's token opens what a person's password opens.
-    if (/^Bearer /.test(request.headers.authorization ?? '')) {
+    if ((request.headers.authorization ?? '').startsWith('Bearer ')) {
       authentication.service(request, 'operator');
     } else authentication.person(request);
     done();

@@ -196,7 +196,10 @@ test('of two boxes that are to hold a file one waits for the other, until that o
     return checked.value.files[0].sources.at(-1)?.delayMs;
   };
   const delays = await Promise.all(boxes.map((each) => originDelay(each, 'fill')));
-  assert.deepEqual(delays.toSorted(), [0, 15_000]);
+  assert.deepEqual(
+    delays.toSorted((a, b) => a - b),
+    [0, 15_000],
+  );
   const waiting = boxes[delays.indexOf(15_000)];
   const master = boxes[delays.indexOf(0)];
   assert.equal(await originDelay(waiting, 'miss'), 0);
