@@ -38,7 +38,7 @@ const OWNERS: readonly { commands: readonly string[]; load: () => Promise<AddCom
 const program = new Command('nightfill')
   .description(packageJson.description)
   .version(packageJson.version)
-  .showHelpAfterError('(nightfill --help lists the commands)');
+  .showHelpAfterError('(--help lists what there is)');
 
 const wanted = process.argv[2];
 const owner = OWNERS.find(({ commands }) => commands.includes(wanted));
@@ -50,5 +50,5 @@ try {
   // A refused configuration is the operator's to mend: the list of problems is the message, a stack is noise.
   const isForTheUser = thrown instanceof ConfigProblem || process.env['NIGHTFILL_STACK'] !== '1';
   console.error(isForTheUser ? `nightfill: ${messageOf(thrown)}` : thrown);
-  process.exitCode = 1;
+  process.exit(1); // what had half started must not keep the process
 }

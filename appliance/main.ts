@@ -5,6 +5,7 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { sleep, systemClock } from '#base/clock.ts';
 import { ConfigProblem, readConfigFile } from '#base/config.ts';
+import { runDaemon } from '#base/io/daemon.ts';
 import { callJsonOk } from '#base/io/http-client.ts';
 import { createLogger, type Logger } from '#base/log.ts';
 import { messageOf } from '#base/outcome.ts';
@@ -15,7 +16,6 @@ import type { RunningAppliance } from './io/running-appliance.ts';
 import { ApplianceConfigSchema, configProblems, type ApplianceConfig } from './config.ts';
 import type { DrainProgress } from './serve/drain-watch.ts';
 
-const STOP_MS_MAX = 2800;
 /** A scrub or an adoption of a whole disk. */
 const ACTION_MS_MAX = 7 * 24 * 3600 * 1000;
 /** libuv's default of 4 threads would queue reads behind syncs; data-plane.md measured 32. */
@@ -107,40 +107,25 @@ async function run(config: ApplianceConfig, options: Options): Promise<void> {
   const { startAppliance } = await import('./io/running-appliance.ts');
   const { SystemdNotifier } = await import('./io/systemd.ts');
   const log = createLogger('appliance', config.logLevel);
-  const abort = new AbortController();
-  let stop: (() => Promise<void>) | null = null;
-  const onSignal = (): void => {
-    abort.abort();
-    setTimeout(() => process.exit(0), STOP_MS_MAX).unref();
-    if (stop === null) return;
-    void stop().then(() => process.exit(0));
-  };
-  process.once('SIGTERM', onSignal);
-  process.once('SIGINT', onSignal);
-  try {
+  await runDaemon(log, async (signal) => {
     const box = await startAppliance({
       config,
       clock: systemClock,
       random: systemRandom,
       log,
-      signal: abort.signal,
+      signal,
     });
     const systemd = new SystemdNotifier(systemClock, log);
-    stop = () => {
-      systemd.stopping();
-      return box.stop();
-    };
     process.on('SIGHUP', () => reload(box, options, log));
-    if (abort.signal.aborted) return onSignal();
-    log.info(
-      { event: 'ready', applianceId: config.applianceId, listen: box.content, admin: box.admin },
-      `${config.applianceId} serves on ${box.content.address}:${box.content.port}`,
-    );
-    systemd.ready();
-  } catch (thrown) {
-    console.error(`nightfill appliance: ${messageOf(thrown)}`);
-    process.exit(abort.signal.aborted ? 0 : 1);
-  }
+    if (!signal.aborted) systemd.ready();
+    return {
+      ready: { applianceId: config.applianceId, listen: box.content, admin: box.admin },
+      stop: () => {
+        systemd.stopping();
+        return box.stop();
+      },
+    };
+  });
 }
 
 /** Whole or nothing: a configuration with a problem changes nothing. */

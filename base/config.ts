@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import type { Static, TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { Value } from 'typebox/value';
-import { messageOf, type Outcome } from './outcome.ts';
+import { codeOf, messageOf, type Outcome } from './outcome.ts';
 
 const PROBLEMS_SHOWN_MAX = 50;
 
@@ -54,7 +54,9 @@ export function readConfigFile<S extends TSchema>(
   try {
     parsed = JSON.parse(readFileSync(path, 'utf8'));
   } catch (thrown) {
-    throw new ConfigProblem(path, [messageOf(thrown)]);
+    const code = codeOf(thrown);
+    const words = code === 'ENOENT' ? 'there is no such file' : messageOf(thrown);
+    throw new ConfigProblem(path, [words]);
   }
   const outcome = withDefaults(schema, parsed);
   if (!outcome.ok) throw new ConfigProblem(path, outcome.failure);
@@ -69,12 +71,21 @@ function describe(
   const problems = new Set<string>();
   for (const error of errors) {
     const path = error.instancePath === '' ? '(top level)' : error.instancePath;
-    const extra =
-      error.keyword === 'additionalProperties' && error.params !== undefined
-        ? ` ${JSON.stringify(error.params)}`
-        : '';
-    problems.add(`${path}: ${error.message}${extra}`);
+    if (error.keyword === 'boolean') continue; // said again by the additionalProperties of its parent
+    for (const words of wordsOf(error)) problems.add(`${path}: ${words}`);
     if (problems.size >= PROBLEMS_SHOWN_MAX) break;
   }
-  return [...problems];
+  return problems.size > 0 ? [...problems] : ['a field that is not allowed here'];
+}
+
+function wordsOf(error: {
+  readonly message: string;
+  readonly params?: object;
+  readonly keyword?: string;
+}): readonly string[] {
+  const params = (error.params ?? {}) as { readonly additionalProperties?: readonly string[] };
+  if (error.keyword !== 'additionalProperties' || params.additionalProperties === undefined) {
+    return [error.message];
+  }
+  return params.additionalProperties.map((name) => `there is no field "${name}"`);
 }

@@ -11,7 +11,6 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export function createLogger(name: string, level: LogLevel = 'info'): Logger {
   return pino({
-    name,
     level,
     base: { service: name, pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,

@@ -76,7 +76,7 @@ test('what keeps it from starting is one clear message and status 1', (t) => {
       /reachable from other machines .*set pagesAuthentication, or listen on 127\.0\.0\.1/,
     ],
     ['an unknown key', () => writeConfig(made, { colour: 'red' }), /colour/],
-    ['no file', () => path.join(made, 'none.json'), /ENOENT/],
+    ['no file', () => path.join(made, 'none.json'), /there is no such file/],
   ];
   for (const [what, makeConfig, message] of cases) {
     const config = makeConfig();

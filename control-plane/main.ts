@@ -4,8 +4,8 @@
 import type { Command } from 'commander';
 import { systemClock } from '#base/clock.ts';
 import { readConfigFile } from '#base/config.ts';
+import { runDaemon } from '#base/io/daemon.ts';
 import { createLogger } from '#base/log.ts';
-import { messageOf } from '#base/outcome.ts';
 import { configRelations, ControlPlaneConfigSchema } from './config.ts';
 import { initKeyFiles } from './io/key-files.ts';
 
@@ -39,28 +39,13 @@ async function runControlPlane(configFile: string, checkOnly: boolean): Promise<
     return;
   }
   const log = createLogger('control-plane', config.logLevel);
-  let stopAll = (): Promise<void> => Promise.resolve();
-  let isStopping = false;
-  const stop = (signal: string): void => {
-    if (isStopping) return;
-    isStopping = true;
-    log.info({ event: 'stopping', signal }, 'stops');
-    stopAll().then(
-      () => process.exit(0),
-      (thrown: unknown) => {
-        log.error({ why: messageOf(thrown) }, 'could not stop cleanly');
-        process.exit(1);
-      },
-    );
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
-  const { createControlPlane } = await import('./io/service.ts');
-  const controlPlane = await createControlPlane(config, systemClock, log);
-  const { address, port } = await controlPlane.start();
-  stopAll = () => controlPlane.stop();
-  log.info(
-    { event: 'ready', address, port, publicUrl: config.publicUrl },
-    'control plane is ready',
-  );
+  await runDaemon(log, async () => {
+    const { createControlPlane } = await import('./io/service.ts');
+    const controlPlane = await createControlPlane(config, systemClock, log);
+    const { address, port } = await controlPlane.start();
+    return {
+      ready: { address, port, publicUrl: config.publicUrl },
+      stop: () => controlPlane.stop(),
+    };
+  });
 }

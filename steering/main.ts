@@ -7,11 +7,12 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { systemClock } from '#base/clock.ts';
 import { readConfigFile } from '#base/config.ts';
+import { runDaemon } from '#base/io/daemon.ts';
 import { callJsonOk } from '#base/io/http-client.ts';
 import { openStateDir } from '#base/io/state-dir.ts';
 import { importSigningKey, type JWK } from '#base/jws.ts';
 import { createLogger } from '#base/log.ts';
-import { codeOf, messageOf } from '#base/outcome.ts';
+import { messageOf } from '#base/outcome.ts';
 import { systemRandom } from '#base/random.ts';
 import { createKeyRing } from '#control-plane/control-plane.ts';
 import { configProblems, SteeringConfigSchema, type SteeringConfig } from './config.ts';
@@ -20,7 +21,6 @@ import { explanationText, type Explanation } from './explain.ts';
 import { STATE_FORMAT } from './io/steering-service.ts';
 import { blobSecretOf, createSteering } from './steering.ts';
 
-const STOP_MS_MAX = 3000;
 const EXPLAIN_DEADLINE_MS = 5000;
 
 export function addCommands(program: Command): void {
@@ -99,52 +99,40 @@ async function explain(options: ExplainOptions): Promise<void> {
 
 async function run(config: SteeringConfig): Promise<void> {
   const log = createLogger('steering', config.logLevel);
-  openStateDir(config.stateDir, STATE_FORMAT);
-  const { signingKey, blobSecret } = await readTokenKey(config.tokenKeyFile);
-  const keys = createKeyRing({
-    controlPlaneUrl: config.controlPlaneUrl,
-    rootFingerprint: config.rootFingerprint,
-    lastGoodPath: path.join(config.stateDir, 'keys.json'),
-    clock: systemClock,
-    log,
+  await runDaemon(log, async () => {
+    openStateDir(config.stateDir, STATE_FORMAT);
+    const { signingKey, blobSecret } = await readTokenKey(config.tokenKeyFile);
+    const keys = createKeyRing({
+      controlPlaneUrl: config.controlPlaneUrl,
+      rootFingerprint: config.rootFingerprint,
+      lastGoodPath: path.join(config.stateDir, 'keys.json'),
+      clock: systemClock,
+      log,
+    });
+    await keys.loaded;
+    const steering = createSteering({
+      config,
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      signingKey,
+      blobSecret,
+      keys,
+    });
+    const { httpPort, dnsPort } = await steering.start();
+    keys.start();
+    return {
+      ready: {
+        http: `http://${config.listen.address}:${httpPort}`,
+        dns: `${config.dns.address}:${dnsPort}`,
+        zone: config.dns.zone,
+      },
+      stop: () => {
+        keys.stop();
+        return steering.stop();
+      },
+    };
   });
-  await keys.loaded;
-  const steering = createSteering({
-    config,
-    clock: systemClock,
-    random: systemRandom,
-    log,
-    signingKey,
-    blobSecret,
-    keys,
-  });
-  let addresses;
-  try {
-    addresses = await steering.start();
-  } catch (thrown) {
-    throw startProblem(config, thrown);
-  }
-  keys.start();
-  log.info(
-    {
-      event: 'ready',
-      http: `http://${config.listen.address}:${addresses.httpPort}`,
-      dns: `${config.dns.address}:${addresses.dnsPort}`,
-      zone: config.dns.zone,
-    },
-    'steering answers',
-  );
-  let stopping = false;
-  const stop = (signal: string): void => {
-    if (stopping) return;
-    stopping = true;
-    log.info({ event: 'stopping', signal }, 'stopping');
-    setTimeout(() => process.exit(0), STOP_MS_MAX).unref();
-    keys.stop();
-    void steering.stop().then(() => process.exit(0));
-  };
-  process.on('SIGTERM', () => stop('SIGTERM'));
-  process.on('SIGINT', () => stop('SIGINT'));
 }
 
 async function readTokenKey(file: string) {
@@ -159,14 +147,4 @@ async function readTokenKey(file: string) {
       { cause: thrown },
     );
   }
-}
-
-function startProblem(config: SteeringConfig, thrown: unknown): unknown {
-  const code = codeOf(thrown);
-  if (code !== 'EADDRINUSE' && code !== 'EADDRNOTAVAIL' && code !== 'EACCES') return thrown;
-  const where = `HTTP ${config.listen.address}:${config.listen.port}, DNS ${config.dns.address}:${config.dns.port}`;
-  return new Error(
-    `steering cannot listen (${where}): ${messageOf(thrown)}; stop what uses the address, or change it in the configuration`,
-    { cause: thrown },
-  );
 }

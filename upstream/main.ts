@@ -6,6 +6,7 @@ import path from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { systemClock } from '#base/clock.ts';
 import { readConfigFile } from '#base/config.ts';
+import { runDaemon } from '#base/io/daemon.ts';
 import { createLogger } from '#base/log.ts';
 import {
   OriginConfigSchema,
@@ -15,7 +16,6 @@ import {
   type PlaybackConfig,
 } from './config.ts';
 import { TITLE_ID, TITLE_ID_PATTERN } from './contract.ts';
-import { runDaemon } from './io/daemon.ts';
 import type { PublishOptions } from './io/publish-command.ts';
 
 export function addCommands(program: Command): void {

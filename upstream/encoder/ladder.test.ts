@@ -63,19 +63,19 @@ test('keyframes are two seconds apart in every rendition, at whatever rate', () 
   ]) {
     const plan = planEncode(sourceOf(1280, 720, rate));
     assert.equal(plan.video?.framesPerSegment, frames);
-    const { args } = encodeCommand(plan, 'in.mp4', '/work');
+    const { args } = encodeCommand(plan, 'in.mp4', '/films');
     const values = args.flatMap((arg, at) => (arg === '-g' ? [args[at + 1]] : []));
     assert.deepEqual(values, [String(frames), String(frames), String(frames), String(frames)]);
   }
 });
 
 test('the command names every output once, video first, and takes no address for a file', () => {
-  const { args, outputs } = encodeCommand(planEncode(sourceOf(854, 480)), '-x.mp4', '/work');
+  const { args, outputs } = encodeCommand(planEncode(sourceOf(854, 480)), '-x.mp4', '/films');
   assert.deepEqual(
     outputs.map(({ kind }) => kind),
     ['video', 'video', 'video', 'audio'],
   );
-  for (const { name } of outputs) assert.ok(args.includes(`/work/${name}`));
+  for (const { name } of outputs) assert.ok(args.includes(`/films/${name}`));
   assert.ok(args.includes('file:-x.mp4'));
   assert.equal(args[args.indexOf('-protocol_whitelist') + 1], 'file,crypto,data');
 });
