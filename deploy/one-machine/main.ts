@@ -65,7 +65,7 @@ export function addCommands(program: Command): void {
     )
     .option('--catalogue <spec>', 'generated titles (see publish --opaque)', DEMO_CATALOGUE)
     .option('--no-catalogue', 'the sample title only')
-    .option('--no-restart', 'leave an appliance that died as it is')
+    .option('--no-restart', 'leave a process that died as it is')
     .action(async (options: UpOptions) => {
       if (options.check === true) await check(options);
       else await up(options);
@@ -101,7 +101,7 @@ async function up(options: UpOptions): Promise<void> {
     throw thrown;
   }
   if (isStopping) return finished;
-  superviseAppliances(machine, options.restart, () => isStopping, progress);
+  supervise(machine, options.restart, () => isStopping, progress);
   if (options.demo === true) stopViewers.run = await startDemoViewers(machine);
   announce(machine, options, performance.now() - startedMs, progress);
   return finished;
@@ -203,33 +203,32 @@ async function bringUp(
   progress.say(isFilled ? 'every box holds its manifest' : 'the fill goes on in the background');
 }
 
-/** An appliance that dies is told, and started again after a while: long enough to see viewers move away and come back. */
-function superviseAppliances(
+/** A process that dies is told, and started again after a while: long enough to see viewers move away and come back. */
+function supervise(
   machine: OneMachine,
   restart: boolean,
   isStopping: () => boolean,
   progress: Progress,
 ): void {
-  machine.processes.onUnexpectedExit = ({ name, code, signal }) => {
-    const how = signal ?? `status ${code}`;
-    const isBox = machine.layout.appliances.some((box) => box.applianceId === name);
-    if (!isBox) {
-      progress.say(
-        `${name} ended (${how}); see ${path.join(machine.layout.logsDir, `${name}.log`)}`,
-      );
-      return;
-    }
-    progress.say(
-      `${name} died (${how})${restart ? `; it is started again in ${RESTART_AFTER_MS / 1000} s` : ''}`,
-    );
-    if (!restart) return;
+  const again = (name: string): void => {
     setTimeout(() => {
       if (isStopping()) return;
-      machine.startAppliance(name).then(
+      machine.startAgain(name).then(
         () => progress.say(`${name} is back (pid ${machine.processes.pidOf(name)})`),
-        (thrown: unknown) => progress.say(`${name} did not come back: ${messageOf(thrown)}`),
+        (thrown: unknown) => {
+          if (isStopping()) return;
+          progress.say(`${name} did not come back, it is tried again: ${messageOf(thrown)}`);
+          again(name);
+        },
       );
     }, RESTART_AFTER_MS).unref();
+  };
+  machine.processes.onUnexpectedExit = ({ name, code, signal }) => {
+    const what = `${name} died (${signal ?? `status ${code}`})`;
+    const log = path.join(machine.layout.logsDir, `${name}.log`);
+    const then = restart ? `started again in ${RESTART_AFTER_MS / 1000} s` : 'left as it is';
+    progress.say(`${what}; ${then}; its log: ${log}`);
+    if (restart) again(name);
   };
 }
 

@@ -180,8 +180,15 @@ export class OneMachine {
     }
   }
 
+  /** Boxes leave first: what they report last is taken in, and nobody is alarmed by their going. */
   stop(): Promise<readonly string[]> {
-    return this.processes.stopAll();
+    return this.processes.stopAll(this.layout.appliances.map(({ applianceId }) => applianceId));
+  }
+
+  /** Starts one that had ended, whichever it is. */
+  startAgain(name: string): Promise<void> {
+    const isBox = this.layout.appliances.some(({ applianceId }) => applianceId === name);
+    return isBox ? this.startAppliance(name) : this.#startService(name);
   }
 
   #startService(name: string): Promise<void> {

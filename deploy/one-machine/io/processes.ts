@@ -92,11 +92,20 @@ export class Processes {
     this.#running.get(name)?.child.kill('SIGKILL');
   }
 
-  /** Stops every child, last started first; whoever does not end in time is killed. Returns who had to be killed. */
-  async stopAll(): Promise<readonly string[]> {
+  /**
+   * Stops every child, those of `first` before the others; whoever does not end in time is killed. Returns who had to be killed.
+   */
+  async stopAll(first: readonly string[]): Promise<readonly string[]> {
     this.#stopping = true;
     const killed: string[] = [];
-    const entries = [...this.#running].reverse();
+    await this.#stop(first, killed);
+    await this.#stop([...this.#running.keys()], killed);
+    rmSync(this.#pidFile, { force: true });
+    return killed;
+  }
+
+  async #stop(names: readonly string[], killed: string[]): Promise<void> {
+    const entries = [...this.#running].filter(([name]) => names.includes(name));
     await Promise.all(
       entries.map(async ([name, { child, exited }]) => {
         child.kill('SIGTERM');
@@ -106,10 +115,9 @@ export class Processes {
         }, STOP_DEADLINE_MS);
         await exited;
         clearTimeout(timer);
+        this.#running.delete(name);
       }),
     );
-    rmSync(this.#pidFile, { force: true });
-    return killed;
   }
 
   #savePids(): void {
