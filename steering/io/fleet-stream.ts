@@ -143,6 +143,9 @@ export class FleetStream {
     if (!opened.ok) throw new Error(`a message was refused: ${opened.failure}`);
     this.#messages++;
     if (onMessage(opened.value) === 'reconnect') throw new Error('a message does not follow');
+    if (this.#problem !== null) {
+      this.#options.log.info({ event: 'fleet-stream' }, 'snapshots come in again');
+    }
     this.#problem = null;
     this.#retryMs = RETRY_FIRST_MS;
   }
