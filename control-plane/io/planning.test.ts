@@ -197,7 +197,7 @@ test('of two boxes that are to hold a file one waits for the other, until that o
   };
   const delays = await Promise.all(boxes.map((each) => originDelay(each, 'fill')));
   assert.deepEqual(
-    delays.toSorted((a, b) => a - b),
+    delays.toSorted((a, b) => Number(a) - Number(b)),
     [0, 15_000],
   );
   const waiting = boxes[delays.indexOf(15_000)];
