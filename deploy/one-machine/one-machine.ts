@@ -27,6 +27,8 @@ import {
 
 const STATE_FORMAT = '1';
 const FILL_POLL_MS = 250;
+/** A box hears of a new plan with its next heartbeat answer (1 s) and then pulls: until then its old manifest looks complete. */
+const MANIFEST_NOTICE_MS = 3_000;
 const FILL_STALL_MS = 60_000; // no byte more in this long: say so and go on, the boxes keep trying
 
 export interface Progress {
@@ -150,7 +152,8 @@ export class OneMachine {
   /** Waits until every box holds what its manifest wants. Returns false when the fill stalls. */
   async waitForFill(progress: Progress): Promise<boolean> {
     let best = -1;
-    let bestAtMs = systemClock.monotonicMs();
+    const startedMs = systemClock.monotonicMs();
+    let bestAtMs = startedMs;
     for (;;) {
       const boxes = await Promise.all(
         this.layout.appliances.map((box) => this.fleet.boxStatus(box)),
@@ -161,8 +164,8 @@ export class OneMachine {
         (box) => box !== null && box.manifestVersion > 0 && box.filesHeld >= box.filesWanted,
       );
       progress.bar('fill', held, wanted, 'bytes');
-      if (isComplete) return true;
       const nowMs = systemClock.monotonicMs();
+      if (isComplete && nowMs - startedMs >= MANIFEST_NOTICE_MS) return true;
       if (held > best) {
         best = held;
         bestAtMs = nowMs;
