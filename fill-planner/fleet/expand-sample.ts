@@ -3,7 +3,7 @@
  *
  * Shape: (plan, order, catalogue) -> files and bytes held, newly filled against last night's rule
  */
-import { expandPlan, shareBucketOf, type Plan } from '../contract.ts';
+import { expandPlan, ownerOfBuckets, shareBucketOf, type Plan } from '../contract.ts';
 import { columnsOf, densityOf, type FactoredOrder } from './factored-order.ts';
 import { BLOCK_BYTES, type FleetCatalogue } from './fleet-files.ts';
 
@@ -19,7 +19,18 @@ export function expandSample(
   catalogue: FleetCatalogue,
 ): ExpandedSample {
   const least = Math.min(plan.everywhereDensity, plan.shareDensity, plan.keep?.density ?? Infinity);
-  const columns = columnsOf(order, least);
+  // Whole fleets have one copy per cluster and no bands: what another box owns need not be sorted.
+  const owners = ownerOfBuckets(
+    plan.members.map((member) => member.applianceId),
+    plan.members.map((member) => member.weight),
+  );
+  const self = plan.members.findIndex((member) => member.applianceId === plan.applianceId);
+  const { buckets } = catalogue;
+  const columns = columnsOf(
+    order,
+    least,
+    (row, density) => density >= plan.everywhereDensity || owners[buckets[row]] === self,
+  );
   const held = expandPlan(plan, columns, (ordinal) => fileIdOfRow(ordinal, catalogue.buckets));
   let bytes = 0;
   let leastDensity = Infinity;

@@ -35,18 +35,28 @@ export function densityOf(titles: Float32Array, variants: Float32Array, row: num
   return Math.fround(titles[title] * variants[row - title * variants.length]);
 }
 
-/** The order's files of at least `leastDensity`, by falling density, ties by ordinal: what expandPlan reads. */
-export function columnsOf(order: FactoredOrder, leastDensity: number): OrderColumns {
+/**
+ * The order's files of at least `leastDensity`, by falling density, ties by ordinal: what expandPlan reads. `wanted` leaves out files
+ * that the reader knows it does not hold, before they are sorted.
+ */
+export function columnsOf(
+  order: FactoredOrder,
+  leastDensity: number,
+  wanted: (row: number, density: number) => boolean = () => true,
+): OrderColumns {
   const { titles, variants } = order;
   const byShare = Uint32Array.from(variants.keys()).sort((a, b) => variants[b] - variants[a]);
   let count = 0;
-  eachAbove(titles, variants, byShare, leastDensity, () => count++);
+  eachAbove(titles, variants, byShare, leastDensity, (row, density) => {
+    if (wanted(row, density)) count++;
+  });
   // Inverted density bits above, row below, as little-endian halves: one sort of whole numbers orders by both.
   const halves = new Uint32Array(2 * count);
   const bits = new Uint32Array(1);
   const float = new Float32Array(bits.buffer);
   let at = 0;
   eachAbove(titles, variants, byShare, leastDensity, (row, density) => {
+    if (!wanted(row, density)) return;
     float[0] = density;
     halves[at++] = row;
     halves[at++] = ~bits[0];
