@@ -18,6 +18,8 @@ import type { Alarms } from './alarms.ts';
 const LINE_MAX = 2000; // of the child's output, per line
 const LINES_MAX = 10_000; // per run; beyond it the output is not logged
 const LAST_LINES = 3; // quoted in the alarm
+/** The planner's word for a plan that is good but gives up too much offload: a person must say yes. */
+const HELD_STATUS = 3;
 const KILL_AFTER_MS = 2000; // between asking the child to stop and ending it
 
 export type PlanningState =
@@ -138,6 +140,14 @@ export class PlanningRuns {
       return;
     }
     if (this.#stopping) return;
+    if (problem === `ended with status ${HELD_STATUS}`) {
+      this.#alarms.raise(
+        `the plan for ${planDate} waits for approval: ${lastLines}`,
+        this.#config.planCommand.join(' '),
+        'the last plan stays in use; look at it with "nightfill plan diff", then "nightfill plan approve RUN"',
+      );
+      return;
+    }
     this.#alarms.raise(
       `the plan for ${planDate} was not made: the planner ${detail}`,
       this.#config.planCommand.join(' '),

@@ -26,6 +26,8 @@ import {
 } from './layout.ts';
 
 const STATE_FORMAT = '1';
+/** `nightfill plan` held its plan for approval: the boxes keep the last one. */
+const PLAN_HELD_STATUS = 3;
 const FILL_POLL_MS = 250;
 /** A box hears of a new plan with its next heartbeat answer (1 s) and then pulls: until then its old manifest looks complete. */
 const MANIFEST_NOTICE_MS = 3_000;
@@ -146,7 +148,10 @@ export class OneMachine {
   }
 
   async plan(progress: Progress): Promise<void> {
-    await runCommand(this.#program, this.#planArguments(), (line) => progress.say(line));
+    await runCommand(this.#program, this.#planArguments(), (line) => progress.say(line), [
+      0,
+      PLAN_HELD_STATUS,
+    ]);
   }
 
   /** Waits until every box holds what its manifest wants. Returns false when the fill stalls. */

@@ -80,12 +80,11 @@ function addresses(asked: Asked): unknown[] {
   return asked.answers.map(({ data }) => data);
 }
 
-test('v answers the boxes of the client’s prefix first, with the scope within which that holds', () => {
+test('v answers the boxes of the site of the client’s prefix and no others, with the scope within which that holds', () => {
   const lyon = ask('v.cdn.test', 'A', { subnet: '10.1.2.0/24' });
   assert.equal(lyon.rcode, 0);
   assert.equal(lyon.flags.aa, true);
-  assert.deepEqual(addresses(lyon).slice(0, 2).map(String).sort(), ['127.77.1.1', '127.77.1.2']);
-  assert.deepEqual(addresses(lyon)[2], '127.77.2.1');
+  assert.deepEqual(addresses(lyon).map(String).sort(), ['127.77.1.1', '127.77.1.2']);
   assert.equal(lyon.scope, 16);
   for (const { ttl } of lyon.answers) assert.equal(ttl, 20);
   const oslo = ask('v.cdn.test', 'A', { subnet: '10.3.0.0/16' });

@@ -180,10 +180,12 @@ function bestBoxes(
   const key = mix32(hashText(block.join('.')));
   const ranking = rankBoxes(world, candidatesFor(world, place), key, isOfFamily);
   const addresses: Uint8Array[] = [];
+  let siteId: string | null = null;
   for (const target of ranking.candidates) {
-    if (target.kind === 'appliance' && target.appliance.address !== null) {
-      addresses.push(target.appliance.address);
-    }
+    if (target.kind !== 'appliance' || target.appliance.address === null) continue;
+    // One site only: resolvers shuffle the addresses of an answer, so a second site would get viewers of a healthy first.
+    siteId ??= target.appliance.siteId;
+    if (target.appliance.siteId === siteId) addresses.push(target.appliance.address);
   }
   if (addresses.length === 0) {
     const origin = addressOf(fleet.snapshot.origin.baseUrl);

@@ -10,6 +10,7 @@ export function runCommand(
   program: string,
   args: readonly string[],
   onLine: (line: string) => void,
+  statusesTaken: readonly number[] = [0],
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -23,7 +24,7 @@ export function runCommand(
     }
     child.once('error', reject);
     child.once('close', (code, signal) => {
-      if (code === 0) resolve();
+      if (code !== null && statusesTaken.includes(code)) resolve();
       else {
         reject(
           new Error(
