@@ -255,15 +255,27 @@ test('the planner is started as a child, one at a time, and a child that fails i
   const failing = await Rig.start(t, {
     planning: {
       cronUtc: '0 1 * * *',
-      planCommand: [...script('console.error("no input"); process.exit(3)')],
+      planCommand: [...script('console.error("no input"); process.exit(4)')],
       timeoutSeconds: 30,
     },
   });
   const { planning: other, alarms } = failing.controlPlane.plane;
   assert.equal(other.nightly(), 'started');
   await until('the child to fail', () => other.state.name === 'ended');
-  assert.match(alarms.newest()[0].what, /ended with status 3: no input/);
+  assert.match(alarms.newest()[0].what, /ended with status 4: no input/);
   assert.match(alarms.newest()[0].todo, /plan-now/);
+  const holding = await Rig.start(t, {
+    planning: {
+      cronUtc: '0 1 * * *',
+      planCommand: [...script('console.error("held for approval: 7 points"); process.exit(3)')],
+      timeoutSeconds: 30,
+    },
+  });
+  const { planning: held, alarms: heldAlarms } = holding.controlPlane.plane;
+  assert.equal(held.nightly(), 'started');
+  await until('the child to hold its plan', () => held.state.name === 'ended');
+  assert.match(heldAlarms.newest()[0].what, /waits for approval: held for approval: 7 points/);
+  assert.match(heldAlarms.newest()[0].todo, /nightfill plan approve/);
   const none = await Rig.start(t);
   assert.equal(
     (await none.call('POST', '/v1/plan-now', 'operator')).body['error'],
