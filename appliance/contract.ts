@@ -135,10 +135,58 @@ export const HoldingsFullSchema = Type.Object(
 );
 export type HoldingsFull = Static<typeof HoldingsFullSchema>;
 
+/** This version of the deny list is in force here: sent once, when nothing it names is served any more. */
+export const DenialsAckSchema = Type.Object(
+  { type: Type.Literal('denials-ack'), version: count, appliedAtMs: count },
+  { additionalProperties: false },
+);
+export type DenialsAck = Static<typeof DenialsAckSchema>;
+
+/** What was deleted, signed by the box's own key (JWS typ nf-denial-proof+jws of DenialProof): proof for whoever asked for it. */
+export const DENIAL_PROOF_BYTES_MAX = 64 * 1024;
+export const DenialsProofSchema = Type.Object(
+  {
+    type: Type.Literal('denials-proof'),
+    proof: Type.String({ maxLength: DENIAL_PROOF_BYTES_MAX }),
+  },
+  { additionalProperties: false },
+);
+export type DenialsProof = Static<typeof DenialsProofSchema>;
+
+export const DENIAL_DELETIONS_PER_PROOF_MAX = 200;
+export const DenialProofSchema = Type.Object(
+  {
+    applianceId: Type.String({ pattern: APPLIANCE_ID_PATTERN }),
+    version: count,
+    documentSha256: Type.String({
+      pattern: '^[A-Za-z0-9_-]{43}$',
+      description: 'of the signed document, as its text',
+    }),
+    appliedAtMs: count,
+    deletions: Type.Array(
+      Type.Object(
+        {
+          id: Type.Integer({ minimum: 1, description: 'of the denial' }),
+          atMs: count,
+          files: Type.Integer({ minimum: 0, description: '0: none of it was held' }),
+          bytes: count,
+        },
+        { additionalProperties: false },
+      ),
+      { maxItems: DENIAL_DELETIONS_PER_PROOF_MAX },
+    ),
+  },
+  { additionalProperties: false },
+);
+export type DenialProof = Static<typeof DenialProofSchema>;
+export const checkDenialProof = checker(DenialProofSchema);
+
 export const ApplianceFrameSchema = Type.Union([
   HeartbeatSchema,
   HoldingsDeltaSchema,
   HoldingsFullSchema,
+  DenialsAckSchema,
+  DenialsProofSchema,
 ]);
 export type ApplianceFrame = Static<typeof ApplianceFrameSchema>;
 export const checkApplianceFrame = checker(ApplianceFrameSchema);

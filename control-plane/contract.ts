@@ -11,7 +11,9 @@ import {
   importVerifyingKey,
   openCompact,
   peekPayload,
+  signCompact,
   type JWK,
+  type SigningKey,
   type VerifyingKey,
 } from '#base/jws.ts';
 import type { Outcome } from '#base/outcome.ts';
@@ -63,6 +65,10 @@ export const JWS_TYPE = {
   access: 'nf-access+jwt',
   enrolment: 'nf-enrolment+jwt',
   assertion: 'nf-assertion+jwt', // signed by a box's own key (RFC 7523)
+  possession: 'nf-possession+jwt', // signed by a box's own key: it holds the key that its fill grant names
+  denials: 'nf-denials+jws',
+  denialProof: 'nf-denial-proof+jws', // signed by a box's own key: what it stopped serving and deleted
+  fastTrack: 'nf-fast-track+jws',
   viewer: 'JWT', // RFC 9246 says nothing else
 } as const;
 
@@ -259,6 +265,154 @@ export async function openFillGrant(
   return checked;
 }
 
+/** Header beside the grant: a JWT by the box's own key (typ nf-possession+jwt), for one source, at most 60 s old. */
+export const POSSESSION_HEADER = 'nightfill-possession';
+export const POSSESSION_LIFE_SECONDS = 60;
+const POSSESSION_CLOCK_SLACK_SECONDS = 30; // a box's trusted clock may run this far ahead of its source's
+
+export const PossessionSchema = Type.Object({
+  iss: applianceId,
+  aud: Type.String({ maxLength: 64, description: 'the source: an applianceId, or "origin"' }),
+  iat: Type.Integer(),
+  jwk: Type.Record(Type.String(), Type.Unknown(), {
+    description: 'the public key whose thumbprint the grant names',
+  }),
+});
+const checkPossession = checker(PossessionSchema);
+
+export function signPossession(
+  key: SigningKey,
+  boxId: ApplianceId,
+  sourceId: string,
+  nowSeconds: number,
+): Promise<string> {
+  const { kty, crv, x, y } = key.publicJwk;
+  const claims = { iss: boxId, aud: sourceId, iat: nowSeconds, jwk: { kty, crv, x, y } };
+  return signCompact(key, JWS_TYPE.possession, claims);
+}
+
+export type PossessionRefusal =
+  | 'possession-missing'
+  | 'possession-invalid' // not signed by the key that the grant names
+  | 'possession-audience' // made for another source
+  | 'possession-stale'; // older than POSSESSION_LIFE_SECONDS, or of the future
+
+/** Null where whoever shows the grant holds its key; else why not. `sourceId`: who is asked. */
+export async function possessionProblem(
+  text: string | undefined,
+  grant: FillGrant,
+  sourceId: string,
+  nowSeconds: number,
+): Promise<PossessionRefusal | null> {
+  if (text === undefined || text === '') return 'possession-missing';
+  const claimed = checkPossession(peekPayload(text));
+  if (!claimed.ok) return 'possession-invalid';
+  const key = await importVerifyingKey(claimed.value.jwk as JWK);
+  if (key === null || key.kid !== grant.cnf.jkt) return 'possession-invalid';
+  const opened = await openCompact(text, new Map([[key.kid, key]]), JWS_TYPE.possession);
+  if (!opened.ok || claimed.value.iss !== grant.sub) return 'possession-invalid';
+  if (claimed.value.aud !== sourceId) return 'possession-audience';
+  const age = nowSeconds - claimed.value.iat;
+  return age > POSSESSION_LIFE_SECONDS || age < -POSSESSION_CLOCK_SLACK_SECONDS
+    ? 'possession-stale'
+    : null;
+}
+
+// ---------------------------------------------------------------- denials
+
+/**
+ * What must not be served any more. `title`: every file of it under this title; `file`: under every title; `token`: one viewer
+ * token, by the base64url SHA-256 of its text; `key`, `issuer`: every viewer token of a key id or an issuer; `appliance`: a box
+ * whose grants no source accepts any more.
+ */
+export const DENIALS_MAX = 20_000;
+export const DENIALS_BYTES_MAX = 8 * 1024 * 1024; // as a JWS
+
+export const DenialKindSchema = Type.Union([
+  Type.Literal('title'),
+  Type.Literal('file'),
+  Type.Literal('token'),
+  Type.Literal('key'),
+  Type.Literal('issuer'),
+  Type.Literal('appliance'),
+]);
+export type DenialKind = Static<typeof DenialKindSchema>;
+
+export const DenialSchema = Type.Object(
+  {
+    id: Type.Integer({ minimum: 1 }),
+    kind: DenialKindSchema,
+    value: Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9._-]+$' }),
+    sinceMs: unixMs,
+  },
+  { additionalProperties: false },
+);
+export type Denial = Static<typeof DenialSchema>;
+
+/** All denials in force; signed by a manifest key, pushed to every box, kept on its disk. Versions only grow. */
+export const DenialsDocumentSchema = Type.Object(
+  {
+    version: Type.Integer({ minimum: 1 }),
+    issuedAtMs: unixMs,
+    denials: Type.Array(DenialSchema, { maxItems: DENIALS_MAX }),
+  },
+  { additionalProperties: false },
+);
+export type DenialsDocument = Static<typeof DenialsDocumentSchema>;
+const checkDenialsDocument = checker(DenialsDocumentSchema);
+
+export async function openDenials(
+  text: string,
+  keys: KeyRing,
+): Promise<Outcome<DenialsDocument, string>> {
+  if (text.length > DENIALS_BYTES_MAX) {
+    return { ok: false, failure: `it has more than ${DENIALS_BYTES_MAX} bytes` };
+  }
+  const opened = await openCompact(text, keys.byUse.manifest, JWS_TYPE.denials);
+  if (!opened.ok) return { ok: false, failure: `signature: ${opened.failure}` };
+  const checked = checkDenialsDocument(opened.value.payload);
+  return checked.ok ? checked : { ok: false, failure: checked.failure.slice(0, 3).join('; ') };
+}
+
+// ---------------------------------------------------------------- fast track
+
+/** Files that boxes fetch at once, outside their window too, within `bytesPerHourMax` a box. Signed by a manifest key. */
+export const FAST_TRACK_MAX = 2000;
+export const FastTrackEntrySchema = Type.Object(
+  {
+    fileId,
+    sizeBytes: Type.Integer({ minimum: 1 }),
+    titles: Type.Array(titleId, { minItems: 1, maxItems: 64 }),
+    clusters: Type.Array(clusterId, { maxItems: 1000, description: 'empty: every cluster' }),
+    untilMs: unixMs,
+    why: Type.String({ maxLength: 120 }),
+  },
+  { additionalProperties: false },
+);
+export type FastTrackEntry = Static<typeof FastTrackEntrySchema>;
+
+export const FastTrackListSchema = Type.Object(
+  {
+    version: Type.Integer({ minimum: 1 }),
+    issuedAtMs: unixMs,
+    bytesPerHourMax: Type.Integer({ minimum: 0, description: 'of one box, outside its window' }),
+    entries: Type.Array(FastTrackEntrySchema, { maxItems: FAST_TRACK_MAX }),
+  },
+  { additionalProperties: false },
+);
+export type FastTrackList = Static<typeof FastTrackListSchema>;
+const checkFastTrackList = checker(FastTrackListSchema);
+
+export async function openFastTrack(
+  text: string,
+  keys: KeyRing,
+): Promise<Outcome<FastTrackList, string>> {
+  const opened = await openCompact(text, keys.byUse.manifest, JWS_TYPE.fastTrack);
+  if (!opened.ok) return { ok: false, failure: `signature: ${opened.failure}` };
+  const checked = checkFastTrackList(opened.value.payload);
+  return checked.ok ? checked : { ok: false, failure: checked.failure.slice(0, 3).join('; ') };
+}
+
 // ---------------------------------------------------------------- fill manifest
 
 /**
@@ -398,6 +552,7 @@ export const HeartbeatAnswerSchema = Type.Object({
     keys: Type.Integer({ minimum: 0 }),
     denials: Type.Integer({ minimum: 0 }),
     configuration: Type.Integer({ minimum: 0 }),
+    fastTrack: Type.Optional(Type.Integer({ minimum: 0 })),
   }),
   fillWindow: Type.Object({
     open: Type.Boolean({ description: 'computed by the control plane in the site’s time zone' }),
@@ -410,6 +565,18 @@ export const HeartbeatAnswerSchema = Type.Object({
 });
 export type HeartbeatAnswer = Static<typeof HeartbeatAnswerSchema>;
 export const checkHeartbeatAnswer = checker(HeartbeatAnswerSchema);
+
+/** A signed document that is pushed over the heartbeat connection at once, and once more with each new connection. */
+export const PushedDocumentSchema = Type.Object({
+  type: Type.Union([Type.Literal('denials'), Type.Literal('fast-track')]),
+  document: Type.String({ maxLength: DENIALS_BYTES_MAX }),
+});
+export type PushedDocument = Static<typeof PushedDocumentSchema>;
+
+/** Everything that the control plane says on a heartbeat connection. */
+export const ControlPlaneFrameSchema = Type.Union([HeartbeatAnswerSchema, PushedDocumentSchema]);
+export type ControlPlaneFrame = Static<typeof ControlPlaneFrameSchema>;
+export const checkControlPlaneFrame = checker(ControlPlaneFrameSchema);
 
 export const SignedTimeSchema = Type.Object({ nowMs: unixMs });
 export const checkSignedTime = checker(SignedTimeSchema);

@@ -11,6 +11,7 @@
 import type { WebSocket } from '@fastify/websocket';
 import {
   checkApplianceFrame,
+  DENIAL_PROOF_BYTES_MAX,
   HEARTBEAT_FRAME_BYTES_MAX,
   HOLDINGS_FRAME_BYTES_MAX,
   type ApplianceFrame,
@@ -25,6 +26,7 @@ import type { Plane } from './plane.ts';
 
 /** One holdings-delta of 2,000 ids is 92 kB; anything larger must be a holdings-full. */
 const DELTA_FRAME_BYTES_MAX = 256 * 1024;
+const SMALL_FRAME_BYTES_MAX = 1024;
 const FRAMES_BURST = 200;
 const FRAMES_PER_SECOND = 50; // one heartbeat and a few deltas
 const FULL_BURST = 3; // full holdings of one box
@@ -261,6 +263,8 @@ const FRAME_BYTES_MAX: Readonly<Record<ApplianceFrame['type'], number>> = {
   heartbeat: HEARTBEAT_FRAME_BYTES_MAX,
   'holdings-delta': DELTA_FRAME_BYTES_MAX,
   'holdings-full': HOLDINGS_FRAME_BYTES_MAX,
+  'denials-ack': SMALL_FRAME_BYTES_MAX,
+  'denials-proof': DENIAL_PROOF_BYTES_MAX + SMALL_FRAME_BYTES_MAX,
 };
 
 function parseFrame(data: Buffer): Outcome<ApplianceFrame, string> {
