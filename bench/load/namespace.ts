@@ -78,8 +78,8 @@ export function isInNamespace(): boolean {
  * Runs this very bench command again inside a namespace and answers its exit status, so that everything it starts, and its own
  * calls, share one loopback. Its output is this process's output.
  */
-export async function runAgainInside(): Promise<number> {
-  using namespace = openNamespace();
+export async function runAgainInside(open: () => Namespace = openNamespace): Promise<number> {
+  using namespace = open();
   const argv = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const [program, ...rest] = namespace.inside(argv);
   const child = spawn(program, rest, {
