@@ -70,12 +70,12 @@ export async function runCheck(subject: CheckSubject): Promise<CheckReport> {
           clientAddress: viewerAddress,
           session: 'check',
         });
+        const download = new FileDownload(subject, client, { listing, file, answer });
         if (!leftOut.has(file.fileId) && shouldKillOn(file, answer, tally)) {
-          const { pathwayId } = answer.files[0].urls[0];
-          missBytesOfKilled = await missBytesOf(subject, pathwayId);
-          await downloadAndKill(subject, client, listing, file, answer, tally);
+          missBytesOfKilled = await missBytesOf(subject, answer.files[0].urls[0].pathwayId);
+          await downloadAndKill(subject, download, tally);
         } else {
-          await downloadByRanges(subject, client, listing, file, answer, tally);
+          await downloadByRanges(download, tally);
         }
       }
     }
@@ -122,75 +122,86 @@ function shouldKillOn(file: FileEntry, answer: PlayAnswer, tally: Tally): boolea
   );
 }
 
-/** One file, one range after another, each asked for on the ranked URLs. */
-async function downloadByRanges(
-  subject: CheckSubject,
-  client: ViewerClient,
-  listing: TitleListing,
-  file: FileEntry,
-  answer: PlayAnswer,
-  tally: Tally,
-): Promise<void> {
-  const verifier = verifierOf(subject, file);
-  const servedBy = new Map<string, number>();
-  for (let start = 0; start < file.sizeBytes; start += RANGE_BYTES) {
-    const endInclusive = Math.min(start + RANGE_BYTES, file.sizeBytes) - 1;
-    const switches = await client.download(
-      {
-        fileId: file.fileId,
-        sizeBytes: file.sizeBytes,
-        urls: answer.files[0].urls,
-        start,
-        endInclusive,
-      },
+/** One file under way: its ranked URLs, what was verified of it, and who sent how much. */
+class FileDownload {
+  readonly #subject: CheckSubject;
+  readonly #client: ViewerClient;
+  readonly #verifier: ChunkVerifier;
+  readonly #servedBy = new Map<string, number>();
+  readonly listing: TitleListing;
+  readonly file: FileEntry;
+  readonly answer: PlayAnswer;
+
+  constructor(
+    subject: CheckSubject,
+    client: ViewerClient,
+    { listing, file, answer }: Pick<FileDownload, 'listing' | 'file' | 'answer'>,
+  ) {
+    this.#subject = subject;
+    this.#client = client;
+    this.#verifier = verifierOf(subject, file);
+    this.listing = listing;
+    this.file = file;
+    this.answer = answer;
+  }
+
+  /** `onReceived` hears how much of this range has come so far. */
+  async range(
+    start: number,
+    endInclusive: number,
+    onReceived?: (received: number) => void,
+  ): Promise<readonly Switch[]> {
+    const { fileId, sizeBytes } = this.file;
+    let received = 0;
+    return this.#client.download(
+      { fileId, sizeBytes, urls: this.answer.files[0].urls, start, endInclusive },
       (bytes, pathwayId) => {
-        verifier.take(bytes);
-        servedBy.set(pathwayId, (servedBy.get(pathwayId) ?? 0) + bytes.length);
+        this.#verifier.take(bytes);
+        received += bytes.length;
+        this.#servedBy.set(pathwayId, (this.#servedBy.get(pathwayId) ?? 0) + bytes.length);
+        onReceived?.(received);
       },
     );
-    tally.switches.push(...switches);
   }
-  count(tally, file, verifier);
-  sayServed(subject, listing, file, answer, servedBy);
+
+  end(tally: Tally): void {
+    tally.bytes += this.#verifier.takenBytes;
+    tally.bytesExpected += this.file.sizeBytes;
+    tally.bytesVerified += this.#verifier.verifiedBytes;
+    const shares = [...this.#servedBy].map(([id, bytes]) => `${id} ${bytes}`).join(', ');
+    const where = `${this.listing.titleId}/${this.file.fileId.slice(0, 8)}…`;
+    this.#subject.say(
+      `${where} ${this.file.sizeBytes} bytes (${this.answer.files[0].reason}): ${shares}`,
+    );
+  }
+}
+
+/** One file, one range after another, each asked for on the ranked URLs. */
+async function downloadByRanges(download: FileDownload, tally: Tally): Promise<void> {
+  const { sizeBytes } = download.file;
+  for (let start = 0; start < sizeBytes; start += RANGE_BYTES) {
+    const endInclusive = Math.min(start + RANGE_BYTES, sizeBytes) - 1;
+    tally.switches.push(...(await download.range(start, endInclusive)));
+  }
+  download.end(tally);
 }
 
 /** The same in one range; the box that serves it dies by kill -9 while the body is under way. */
 async function downloadAndKill(
   subject: CheckSubject,
-  client: ViewerClient,
-  listing: TitleListing,
-  file: FileEntry,
-  answer: PlayAnswer,
+  download: FileDownload,
   tally: Tally,
 ): Promise<void> {
-  const verifier = verifierOf(subject, file);
-  const servedBy = new Map<string, number>();
-  const { urls } = answer.files[0];
-  const victim = urls[0].pathwayId;
-  let received = 0;
-  const switches = await client.download(
-    {
-      fileId: file.fileId,
-      sizeBytes: file.sizeBytes,
-      urls,
-      start: 0,
-      endInclusive: file.sizeBytes - 1,
-    },
-    (bytes, pathwayId) => {
-      verifier.take(bytes);
-      received += bytes.length;
-      servedBy.set(pathwayId, (servedBy.get(pathwayId) ?? 0) + bytes.length);
-      if (tally.killed === null && received >= KILL_AFTER_BYTES) {
-        subject.kill(victim);
-        subject.say(
-          `kill -9 ${victim} with ${received} bytes of a ${file.sizeBytes}-byte answer received`,
-        );
-        const atMs = systemClock.monotonicMs();
-        const excludedMs = watchExclusion(subject, listing.titleId, file.fileId, victim, atMs);
-        tally.killed = { applianceId: victim, atMs, received, excludedMs };
-      }
-    },
-  );
+  const { sizeBytes, fileId } = download.file;
+  const victim = download.answer.files[0].urls[0].pathwayId;
+  const switches = await download.range(0, sizeBytes - 1, (received) => {
+    if (tally.killed !== null || received < KILL_AFTER_BYTES) return;
+    subject.kill(victim);
+    subject.say(`kill -9 ${victim} with ${received} bytes of a ${sizeBytes}-byte answer received`);
+    const atMs = systemClock.monotonicMs();
+    const excludedMs = watchExclusion(subject, download.listing.titleId, fileId, victim, atMs);
+    tally.killed = { applianceId: victim, atMs, received, excludedMs };
+  });
   tally.switches.push(...switches);
   for (const one of switches) {
     subject.say(
@@ -198,8 +209,7 @@ async function downloadAndKill(
         `after ${Math.round(one.resumedAtMs - one.lastByteAtMs)} ms`,
     );
   }
-  count(tally, file, verifier);
-  sayServed(subject, listing, file, answer, servedBy);
+  download.end(tally);
 }
 
 /** Asks steering every 20 ms until the killed box is in no new answer. null: time ran out. */
@@ -264,22 +274,4 @@ function verifierOf(subject: CheckSubject, file: FileEntry): ChunkVerifier {
   const list = decodeChunkList(encoded, file.fileId);
   if (!list.ok) throw new Error(`the origin's chunk list of ${file.fileId} is ${list.failure}`);
   return new ChunkVerifier(list.value);
-}
-
-function count(tally: Tally, file: FileEntry, verifier: ChunkVerifier): void {
-  tally.bytes += verifier.takenBytes;
-  tally.bytesExpected += file.sizeBytes;
-  tally.bytesVerified += verifier.verifiedBytes;
-}
-
-function sayServed(
-  subject: CheckSubject,
-  listing: TitleListing,
-  file: FileEntry,
-  answer: PlayAnswer,
-  servedBy: ReadonlyMap<string, number>,
-): void {
-  const shares = [...servedBy].map(([id, bytes]) => `${id} ${bytes}`).join(', ');
-  const where = `${listing.titleId}/${file.fileId.slice(0, 8)}…`;
-  subject.say(`${where} ${file.sizeBytes} bytes (${answer.files[0].reason}): ${shares}`);
 }

@@ -1,37 +1,15 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import type { Browser } from 'playwright-core';
-import {
-  openPage,
-  startBrowser,
-  startCdn,
-  WAIT_MS,
-  whyNoBrowser,
-  type RunningCdn,
-} from './running-cdn.ts';
+import { test } from 'node:test';
+import { cdnInBrowser, openPage, WAIT_MS } from './running-cdn.ts';
 
-const skip = whyNoBrowser();
-let cdn: RunningCdn;
-let browser: Browser;
-
-before(
-  async () => {
-    if (skip !== false) return;
-    cdn = await startCdn();
-    browser = await startBrowser();
-  },
-  { timeout: 180_000 },
-);
-after(async () => {
-  await browser?.close();
-  await cdn?.stop();
-});
+const { skip, ...running } = cdnInBrowser();
 
 test(
   'the fleet page shows each appliance with the age of its figures, marks the killed one, and says when nobody answers',
   { skip },
   async () => {
-    const { page, errors } = await openPage(browser, `${cdn.pagesUrl}/`);
+    const cdn = running.cdn();
+    const { page, errors } = await openPage(running.browser(), `${cdn.pagesUrl}/`);
     const view = await cdn.fleet();
     const boxes = view.sites.flatMap((site) => site.appliances);
     assert.ok(boxes.length >= 3);

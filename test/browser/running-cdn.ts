@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { after, before } from 'node:test';
 import { chromium, type Browser, type Page } from 'playwright-core';
 
 export const WAIT_MS = 60_000; // a bound on waiting for something to happen; nothing is asserted about time
@@ -130,4 +131,29 @@ export async function startCdn(): Promise<RunningCdn> {
     },
     stop,
   };
+}
+
+/** One CDN and one browser for all tests of a file, started before the first and stopped after the last. */
+export function cdnInBrowser(): {
+  readonly skip: string | false;
+  readonly cdn: () => RunningCdn;
+  readonly browser: () => Browser;
+} {
+  const skip = whyNoBrowser();
+  let running: { readonly cdn: RunningCdn; readonly browser: Browser } | null = null;
+  before(
+    async () => {
+      if (skip === false) running = { cdn: await startCdn(), browser: await startBrowser() };
+    },
+    { timeout: 180_000 },
+  );
+  after(async () => {
+    await running?.browser.close();
+    await running?.cdn.stop();
+  });
+  const started = (): { readonly cdn: RunningCdn; readonly browser: Browser } => {
+    if (running === null) throw new Error('asked for before the first test began');
+    return running;
+  };
+  return { skip, cdn: () => started().cdn, browser: () => started().browser };
 }

@@ -1,14 +1,7 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
-import {
-  openPage,
-  startBrowser,
-  startCdn,
-  WAIT_MS,
-  whyNoBrowser,
-  type RunningCdn,
-} from './running-cdn.ts';
+import { test } from 'node:test';
+import type { Page } from 'playwright-core';
+import { cdnInBrowser, openPage, WAIT_MS } from './running-cdn.ts';
 
 /** What `window.nightfillPlayer` gives, as far as it is looked at here. */
 interface PlayerState {
@@ -19,22 +12,7 @@ interface PlayerState {
   readonly switches: readonly { kind: string; to: string }[];
 }
 
-const skip = whyNoBrowser();
-let cdn: RunningCdn;
-let browser: Browser;
-
-before(
-  async () => {
-    if (skip !== false) return;
-    cdn = await startCdn();
-    browser = await startBrowser();
-  },
-  { timeout: 180_000 },
-);
-after(async () => {
-  await browser?.close();
-  await cdn?.stop();
-});
+const { skip, ...running } = cdnInBrowser();
 
 /** The bytes of content that the browser itself received, by host: the page's own record is checked against it. */
 function countContent(page: Page): ReadonlyMap<string, number> {
@@ -72,8 +50,9 @@ test(
   'a browser plays the sample from an appliance, and plays on from another when that one is killed',
   { skip },
   async () => {
+    const cdn = running.cdn();
     const url = `${cdn.pagesUrl}/watch?client=${cdn.viewerAddress}`;
-    const { page, errors } = await openPage(browser, 'about:blank');
+    const { page, errors } = await openPage(running.browser(), 'about:blank');
     const received = countContent(page);
     await page.goto(url);
     await playedBeyond(page, 2);
