@@ -321,9 +321,8 @@ export async function possessionProblem(
 // ---------------------------------------------------------------- denials
 
 /**
- * What must not be served any more. `title`: every file of it under this title; `file`: under every title; `token`: one viewer
- * token, by the base64url SHA-256 of its text; `key`, `issuer`: every viewer token of a key id or an issuer; `appliance`: a box
- * whose grants no source accepts any more.
+ * What must not be served any more. `title`: every file of it under this title; `file`: under every title; `key`, `issuer`: every
+ * viewer token of a key id or an issuer; `appliance`: a box whose grants no source accepts any more.
  */
 export const DENIALS_MAX = 20_000;
 export const DENIALS_BYTES_MAX = 8 * 1024 * 1024; // as a JWS
@@ -331,7 +330,6 @@ export const DENIALS_BYTES_MAX = 8 * 1024 * 1024; // as a JWS
 export const DenialKindSchema = Type.Union([
   Type.Literal('title'),
   Type.Literal('file'),
-  Type.Literal('token'),
   Type.Literal('key'),
   Type.Literal('issuer'),
   Type.Literal('appliance'),
@@ -594,6 +592,14 @@ export const FillWindowSchema = Type.Object(
 );
 export type FillWindow = Static<typeof FillWindowSchema>;
 
+/** How a cluster is reached: inside the client's own network, over a link of two networks, over an exchange. */
+export const LinkClassSchema = Type.Union([
+  Type.Literal('embedded'),
+  Type.Literal('private-peering'),
+  Type.Literal('public-peering'),
+]);
+export type LinkClass = Static<typeof LinkClassSchema>;
+
 export const SiteSchema = Type.Object(
   {
     siteId,
@@ -604,7 +610,12 @@ export const SiteSchema = Type.Object(
     fillWindow: FillWindowSchema,
     clusters: Type.Array(
       Type.Object(
-        { clusterId, prefixes: Type.Array(Type.String({ maxLength: 64 }), { maxItems: 100_000 }) },
+        {
+          clusterId,
+          prefixes: Type.Array(Type.String({ maxLength: 64 }), { maxItems: 100_000 }),
+          linkClass: Type.Optional(LinkClassSchema),
+          preference: Type.Optional(Type.Integer({ minimum: 0, maximum: 100 })),
+        },
         { additionalProperties: false },
       ),
       { minItems: 1, maxItems: 16 },
@@ -669,11 +680,49 @@ export const SnapshotClusterSchema = Type.Object({
   clusterId,
   siteId,
   country: Type.String(),
+  linkClass: Type.Optional(LinkClassSchema), // absent: embedded
+  preference: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 100,
+      description: 'the site’s own wish, instead of its class: embedded 10, private 20, public 30',
+    }),
+  ),
   latitude: Type.Optional(Type.Number({ minimum: -90, maximum: 90 })), // of the site, where it is known
   longitude: Type.Optional(Type.Number({ minimum: -180, maximum: 180 })),
   prefixes: Type.Array(Type.String()),
 });
 export type SnapshotCluster = Static<typeof SnapshotClusterSchema>;
+
+/** Another CDN that viewers may be sent to after every box: overflow, regions without boxes, the last place of a list. */
+export const EXTERNALS_MAX = 16;
+export const ExternalCdnSchema = Type.Object({
+  externalId: Type.Unsafe<string>({ ...applianceId, description: 'its pathwayId' }),
+  name: Type.String({ minLength: 1, maxLength: 120 }),
+  baseUrl,
+  tokens: Type.Union([Type.Literal('rfc9246'), Type.Literal('hmac')]), // steering has the key
+  costPerGb: Type.Number({ minimum: 0, description: '10^9 bytes; the money of budgetPerDay' }),
+  regions: Type.Array(
+    Type.Object({
+      countries: Type.Array(Type.String({ pattern: '^([A-Z]{2}|\\*)$' }), { minItems: 1 }),
+      commitBps: Type.Number({ minimum: 0, description: 'paid for in any case' }),
+      capBps: Type.Number({ minimum: 0 }),
+    }),
+    { maxItems: 300, description: 'the first that names the country counts; none: not sent there' },
+  ),
+  budgetPerDay: Type.Optional(Type.Number({ minimum: 0, description: 'UTC days; absent: none' })),
+});
+export type ExternalCdn = Static<typeof ExternalCdnSchema>;
+
+/** What boxes of a cluster measured towards one client aggregate (/24 or /48), folded over the last hour. Buckets: powers of two. */
+export const PathQualityEntrySchema = Type.Object({
+  prefix: Type.String({ maxLength: 64 }),
+  clusterId,
+  firstByteMs: Type.Array(Type.Integer({ minimum: 0 }), { maxItems: 16 }),
+  rateKbps: Type.Array(Type.Integer({ minimum: 0 }), { maxItems: 24 }),
+  errors: Type.Integer({ minimum: 0 }),
+});
+export type PathQualityEntry = Static<typeof PathQualityEntrySchema>;
 
 export const FleetSnapshotSchema = Type.Object({
   kind: Type.Literal('full'),
@@ -686,6 +735,8 @@ export const FleetSnapshotSchema = Type.Object({
   holdings: Type.Array(SnapshotHoldingsSchema),
   titles: Type.Array(SnapshotTitleSchema),
   origin: Type.Object({ pathwayId: Type.Literal(ORIGIN_PATHWAY_ID), baseUrl }),
+  externals: Type.Optional(Type.Array(ExternalCdnSchema, { maxItems: EXTERNALS_MAX })),
+  paths: Type.Optional(Type.Array(PathQualityEntrySchema)),
 });
 export type FleetSnapshot = Static<typeof FleetSnapshotSchema>;
 
@@ -712,6 +763,8 @@ export const FleetDeltaSchema = Type.Object({
   ),
   titles: Type.Array(SnapshotTitleSchema),
   titlesRemoved: Type.Array(titleId),
+  externals: Type.Optional(Type.Array(ExternalCdnSchema, { maxItems: EXTERNALS_MAX })), // all, when any changed
+  paths: Type.Optional(Type.Array(PathQualityEntrySchema)), // all, when folded anew
 });
 export type FleetDelta = Static<typeof FleetDeltaSchema>;
 
@@ -760,7 +813,13 @@ export function applyDelta(base: FleetSnapshot, delta: FleetDelta): FleetSnapsho
     holdings: [...holdings.values()],
     titles: [...titles.values()],
     origin: base.origin,
+    ...optional('externals', delta.externals ?? base.externals),
+    ...optional('paths', delta.paths ?? base.paths),
   };
+}
+
+function optional<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {
+  return value === undefined ? {} : ({ [key]: value } as Record<K, V>);
 }
 
 // ---------------------------------------------------------------- service tokens

@@ -294,10 +294,12 @@ export class Fleet {
 
 function snapshotClusters(site: Site): FleetParts['clusters'] {
   const { siteId, country, latitude, longitude } = site;
-  return site.clusters.map(({ clusterId, prefixes }) => ({
+  return site.clusters.map(({ clusterId, prefixes, linkClass, preference }) => ({
     clusterId,
     siteId,
     country,
+    ...(linkClass === undefined ? {} : { linkClass }),
+    ...(preference === undefined ? {} : { preference }),
     ...(latitude === undefined ? {} : { latitude }),
     ...(longitude === undefined ? {} : { longitude }),
     prefixes,
