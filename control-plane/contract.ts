@@ -615,6 +615,13 @@ export const SiteSchema = Type.Object(
           prefixes: Type.Array(Type.String({ maxLength: 64 }), { maxItems: 100_000 }),
           linkClass: Type.Optional(LinkClassSchema),
           preference: Type.Optional(Type.Integer({ minimum: 0, maximum: 100 })),
+          parent: Type.Optional(
+            Type.Unsafe<ClusterId>({
+              ...clusterId,
+              description:
+                'the metro or exchange that takes what this cluster cannot serve; where it is left out, the one whose prefixes cover these',
+            }),
+          ),
         },
         { additionalProperties: false },
       ),
