@@ -149,6 +149,8 @@ export interface ViewerToken {
   readonly reason: Reason;
   readonly expiresAtSeconds: number;
   readonly notBeforeSeconds: number;
+  readonly keyId: string; // who signed: a denial may name either
+  readonly issuer: string;
   covers(uri: string): boolean; // scheme://host[:port]/t/<titleId>/<fileId>, the token segment removed
 }
 
@@ -238,6 +240,8 @@ export async function verifyViewerToken(
       reason: claims.reason ?? 'other',
       expiresAtSeconds: claims.exp,
       notBeforeSeconds: claims.nbf ?? 0,
+      keyId: opened.value.kid,
+      issuer: claims.iss,
       covers,
     },
   };

@@ -96,6 +96,15 @@ export class BodyPump {
     this.#cut ??= how;
   }
 
+  /**
+   * The socket is closed, and nothing reads from our buffers any more. A write that began while it was being destroyed is
+   * kept by node:http for a socket that never comes: nobody would call it back.
+   */
+  gone(): void {
+    this.cut('aborted');
+    if (this.writeSinceMs !== null) this.#written(new Error('the socket was closed'));
+  }
+
   #part(part: BodyPart, then: () => void): void {
     this.#next = then;
     if (part.kind === 'bytes') {
@@ -170,7 +179,13 @@ export class BodyPump {
     });
   }
 
+  /** True where the handler took its answer back: a client that takes nothing is asked about by the watch. */
+  get isWithdrawn(): boolean {
+    return this.#answer.isWithdrawn();
+  }
+
   #write(bytes: Uint8Array): void {
+    if (this.isWithdrawn) this.cut('withdrawn');
     if (this.#cut !== null) {
       this.#releaseSlice();
       return this.#finish(this.#cut);
@@ -181,6 +196,7 @@ export class BodyPump {
   }
 
   readonly #written = (error: Error | null | undefined): void => {
+    if (this.#isDone) return;
     this.writeSinceMs = null;
     this.#releaseSlice();
     if (error) return this.#finish(this.#cut ?? 'aborted');

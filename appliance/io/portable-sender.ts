@@ -175,7 +175,7 @@ export class PortableSender implements Sender {
     const connection = new Connection(socket);
     this.#connections.set(socket, connection);
     socket.once('close', () => {
-      connection.pump?.cut('aborted');
+      connection.pump?.gone();
       this.#connections.delete(socket);
       if (this.#connections.size === 0) this.#onEmpty?.();
     });
@@ -283,6 +283,11 @@ export class PortableSender implements Sender {
     for (const connection of this.#connections.values()) {
       const pump = connection.pump;
       if (pump === null || pump.writeSinceMs === null) continue;
+      if (pump.isWithdrawn) {
+        pump.cut('withdrawn');
+        connection.socket.resetAndDestroy();
+        continue;
+      }
       const longestMs = deliveryGraceMs + (pump.writingBytes / deliveryBytesPerSecondMin) * 1000;
       if (now - pump.writeSinceMs < longestMs) continue;
       this.#cut['slow-client']++;

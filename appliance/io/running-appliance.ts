@@ -39,6 +39,7 @@ import { OPEN, stepGate, type Gate } from '../serve/admission-gate.ts';
 import { Answers } from '../serve/answers.ts';
 import { ContentHandler } from '../serve/content-handler.ts';
 import { Counters } from '../serve/counters.ts';
+import { DenyRegister } from '../serve/deny-list.ts';
 import { GrantVerdicts, PeerBudget } from '../serve/grant-verdicts.ts';
 import type { ListenAddress, Sender } from '../serve/sender.ts';
 import { DRAIN_MS_DEFAULT, DrainWatch, type DrainProgress } from '../serve/drain-watch.ts';
@@ -89,6 +90,7 @@ export interface RunningAppliance {
   readonly identity: Identity;
   readonly store: Store;
   status(): ApplianceStatus;
+  readonly denials: DenyRegister;
   /** New viewers go elsewhere at once, the others after `durationMs`. */
   drain(durationMs?: number): void;
   undrain(): void;
@@ -136,6 +138,8 @@ class Box implements RunningAppliance {
   readonly #bootId = randomUUID();
   #config: ApplianceConfig;
   readonly #counters = new Counters();
+  /** What may not be served any more: swapped by whoever opens the signed list. */
+  readonly denials = new DenyRegister();
   readonly #views = new ViewLedger();
   readonly #hotChunks: HotChunks;
   readonly #keys: KeyRingHolder;
@@ -404,6 +408,7 @@ class Box implements RunningAppliance {
       counters: this.#counters,
       views: this.#views,
       listingText: (titleId) => this.#keptListing(titleId),
+      denials: this.denials,
       gate: () => this.#gate,
       onKept: (session) => {
         if (this.#drain.isDraining) this.#drain.note(session, clock.monotonicMs());
@@ -494,7 +499,7 @@ class Box implements RunningAppliance {
       counters,
       holdings: this.#store.holdings,
       keysVersion: this.#keys.current()?.version ?? 0,
-      denialsVersion: 0,
+      denialsVersion: this.denials.current.version,
     });
   }
 

@@ -48,6 +48,7 @@ class Recorded implements Answer {
   readonly contentLength: number | null;
   readonly body: Body | null;
   sentBytes = 0;
+  withdrawn = false;
   readonly endings: Ending[] = [];
 
   constructor(parts: Partial<Answer>) {
@@ -56,6 +57,10 @@ class Recorded implements Answer {
     this.varying = parts.varying ?? [];
     this.contentLength = parts.contentLength ?? null;
     this.body = parts.body ?? null;
+  }
+
+  isWithdrawn(): boolean {
+    return this.withdrawn;
   }
 
   sent(bytes: number): void {
@@ -364,6 +369,26 @@ function faultCases(world: World): void {
     assert.ok(box.receivedBytes < FILE_BYTES);
     assert.deepEqual(answer.endings, ['failed']);
   });
+
+  for (const [which, reads] of [
+    ['a client that reads', true],
+    ['a client that takes nothing', false],
+  ] as const) {
+    test(`an answer that is withdrawn is cut for ${which}, and ends once`, async () => {
+      const answer = new Recorded({ contentLength: FILE_BYTES * 64, body: world.repeated(64) });
+      await using box = await world.serve(() => answer);
+      if (!reads) box.pause();
+      await box.send('GET / HTTP/1.1\r\nHost: box\r\n\r\n');
+      await until(() => answer.sentBytes > 0);
+      answer.withdrawn = true;
+      const sentBefore = answer.sentBytes;
+      await until(() => answer.endings.length > 0);
+      assert.deepEqual(answer.endings, ['withdrawn']);
+      assert.ok(answer.sentBytes < FILE_BYTES * 64);
+      assert.ok(answer.sentBytes - sentBefore <= 1024 * 1024, 'the write under way at most');
+      await until(() => box.sender.stats().connections === 0);
+    });
+  }
 
   test('1 MiB of header fields is refused with 431 and closed', async () => {
     let asked = 0;

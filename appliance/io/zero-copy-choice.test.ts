@@ -20,6 +20,7 @@ const nothing = (): Answer => ({
   varying: [],
   contentLength: null,
   body: null,
+  isWithdrawn: () => false,
   sent: () => {},
   ended: () => {},
 });

@@ -166,6 +166,7 @@ test(
         varying: [],
         contentLength: length,
         body: { kind: 'stored', file, offset, length } as const,
+        isWithdrawn: () => false,
         sent: () => {},
         ended: (how: Ending) => void endings.push(how),
       };

@@ -88,6 +88,7 @@ class Box {
       varying: [],
       contentLength: length,
       body: match === null || method !== 'GET' ? null : { kind: 'stored', file, offset, length },
+      isWithdrawn: () => false,
       sent: () => {},
       ended: (how) => void this.endings.push(how),
     };

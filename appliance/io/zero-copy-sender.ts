@@ -266,6 +266,7 @@ export class ZeroCopySender implements Sender {
           }
           break;
         case 'sending': {
+          if (connection.answer?.isWithdrawn() === true) return this.#drop(connection, 'withdrawn');
           const before = connection.bodySent;
           const pushed = this.#mover.push(connection, budget, this.#nowMs);
           budget -= connection.bodySent - before;
@@ -477,6 +478,10 @@ export class ZeroCopySender implements Sender {
       if (verdict === 'new-window') {
         connection.windowSinceMs = this.#nowMs;
         connection.windowBytes = connection.bodySent;
+      }
+      if (connection.answer?.isWithdrawn() === true) {
+        this.#drop(connection, 'withdrawn');
+        return;
       }
       if (connection.cold !== null && this.#cold.isShort) {
         // Others wait for a buffer, this client does not take what is in its one: it is read again when it does.

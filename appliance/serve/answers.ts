@@ -31,11 +31,12 @@ const REFUSAL = [...CORS, 'Cache-Control', 'no-store', 'Content-Type', 'text/pla
 
 /** Told what an answer really sent, and that it ended. */
 export interface Account {
+  isWithdrawn(): boolean;
   sent(bytes: number): void;
   ended(how: Ending): void;
 }
 
-export const NO_ACCOUNT: Account = { sent: () => {}, ended: () => {} };
+export const NO_ACCOUNT: Account = { isWithdrawn: () => false, sent: () => {}, ended: () => {} };
 
 class PlainAnswer implements Answer {
   readonly status: number;
@@ -59,6 +60,10 @@ class PlainAnswer implements Answer {
     this.contentLength = contentLength;
     this.body = body;
     this.#account = account;
+  }
+
+  isWithdrawn(): boolean {
+    return this.#account.isWithdrawn();
   }
 
   sent(bytes: number): void {

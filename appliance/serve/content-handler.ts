@@ -4,7 +4,8 @@
  *   step        no                                            yes
  *   method      405; OPTIONS 204                              parse
  *   path        404                                           authorise
- *   token       403 and its word                              belongs
+ *   token       403 and its word                              denied
+ *   denied      403 and the denial's word                     belongs
  *   belongs     403 token-title, and nothing is fetched       conditions
  *   conditions  304, 412                                      range
  *   range       416                                           locate
@@ -19,7 +20,6 @@ import { LRUCache } from 'lru-cache';
 import { assert } from '#base/outcome.ts';
 import type { Clock } from '#base/clock.ts';
 import { HOME_UNKNOWN } from '#control-plane/contract.ts';
-import type { Reason } from '#appliance/contract.ts';
 import {
   CHUNK_BYTES,
   encodeChunkList,
@@ -44,10 +44,11 @@ import {
 } from './answers.ts';
 import { decideCondition } from './conditions.ts';
 import type { Counters } from './counters.ts';
+import type { Denial, DenyList, DenyRegister } from './deny-list.ts';
 import type { GrantVerdicts, PeerBudget } from './grant-verdicts.ts';
 import type { Answer, Ending, RequestView, StoredBody } from './sender.ts';
 import type { ViewLedger, ViewSlot } from './view-ledger.ts';
-import type { TokenVerdict, ViewerVerdicts } from './viewer-verdicts.ts';
+import type { KnownToken, TokenVerdict, ViewerVerdicts } from './viewer-verdicts.ts';
 
 export interface ContentHandlerDeps {
   readonly clock: Clock;
@@ -56,6 +57,7 @@ export interface ContentHandlerDeps {
   readonly store: Store;
   readonly verdicts: ViewerVerdicts;
   readonly grants: GrantVerdicts;
+  readonly denials: DenyRegister;
   readonly peerBudget: PeerBudget;
   readonly belonging: BelongingRegister;
   readonly missPath: MissPath;
@@ -74,7 +76,7 @@ export interface ContentHandlerDeps {
 
 /** Who asks, once they were let in. */
 type Client =
-  | { readonly kind: 'viewer'; readonly home: string; readonly reason: Reason }
+  | { readonly kind: 'viewer'; readonly token: KnownToken }
   | { readonly kind: 'box'; readonly applianceId: string };
 
 /** A player asks for one target many times: taken apart once, with the URI that its token must cover. */
@@ -166,8 +168,10 @@ export class ContentHandler {
       if (token.firstSeenMs >= gate.sinceMs) return this.#sentAway(gate.reason);
       this.#deps.onKept(token);
     }
-    const { home, reason } = token.claims;
-    return this.#belonging(request, location, { kind: 'viewer', home, reason });
+    const client: Client = { kind: 'viewer', token };
+    const denial = denialOf(this.#deps.denials.current, client, location);
+    if (denial !== null) return this.#forbidden(denial);
+    return this.#belonging(request, location, client);
   }
 
   #belonging(
@@ -238,7 +242,7 @@ export class ContentHandler {
     const { store } = this.#deps;
     if (request.method === 'HEAD') return this.#head(entry.fileId, extent, entry, 'hit');
     const open = store.peek(entry);
-    if (open !== null) return this.#stored(open, entry, extent, client);
+    if (open !== null) return this.#stored(open, entry, extent, client, location);
     const view = keep(request);
     return store.lease(entry).then((leased) => {
       if (!leased.ok) {
@@ -253,7 +257,7 @@ export class ContentHandler {
         return this.#unavailable('disk-failed', 'proxy_internal_error', leased.failure.detail);
       }
       if (leased.value.serial === entry.serial && this.#isHere(entry, extent)) {
-        return this.#stored(leased.value, entry, extent, client);
+        return this.#stored(leased.value, entry, extent, client, location);
       }
       store.release(leased.value);
       if (client.kind === 'box') this.#deps.peerBudget.giveBack();
@@ -265,16 +269,20 @@ export class ContentHandler {
     });
   }
 
-  #stored(open: OpenFile, entry: StoredEntry, extent: Extent, client: Client): Answer {
+  #stored(
+    open: OpenFile,
+    entry: StoredEntry,
+    extent: Extent,
+    client: Client,
+    location: FileLocation,
+  ): Answer {
     const body: StoredBody = {
       kind: 'stored',
       file: open,
       offset: extent.start,
       length: extent.endInclusive - extent.start + 1,
     };
-    const account = this.#account(entry.fileId, extent, client, () =>
-      this.#deps.store.release(open),
-    );
+    const account = this.#account(location, extent, client, () => this.#deps.store.release(open));
     const age = this.#ageSeconds(entry);
     return this.#deps.answers.content(entry.fileId, extent, 'hit', age, body, account);
   }
@@ -313,7 +321,7 @@ export class ContentHandler {
         opened.failure.detail,
       );
     }
-    const account = this.#account(fileId, extent, client, () => body.close());
+    const account = this.#account(location, extent, client, () => body.close());
     return answers.content(fileId, extent, cache, 0, body, account);
   }
 
@@ -325,32 +333,45 @@ export class ContentHandler {
   ): Answer | Promise<Answer> {
     const { answers, store, listingText } = this.#deps;
     if (!verdict.ok) return this.#denied(verdict.refusal, 'this fill grant is not accepted');
+    const client: Client = { kind: 'box', applianceId: verdict.grant.sub };
+    const denial = denialOf(this.#deps.denials.current, client, location);
+    if (denial !== null) return this.#forbidden(denial);
     const isHead = request.method === 'HEAD';
     const absent = (): Answer =>
       this.#unavailable('not-held', 'destination_not_found', 'this box does not hold it');
     if (!isFile(location)) {
       const text = listingText(location.titleId);
       if (text === null) return absent();
-      const account = this.#boxAccount(() => {});
+      const account = this.#boxAccount(client, location, () => {});
       return answers.document(Buffer.from(text, 'latin1'), 'application/jose', isHead, account);
     }
     const entry = store.find(location.fileId);
     if (entry === undefined) return absent();
-    if (location.resource === 'chunks') return this.#chunkList(entry, isHead, absent);
+    if (location.resource === 'chunks') {
+      return this.#chunkList(
+        entry,
+        isHead,
+        absent,
+        this.#boxAccount(client, location, () => {}),
+      );
+    }
     const decided = this.#extent(request, entry.fileId, entry.sizeBytes);
     if ('status' in decided) return decided;
     if (!this.#isHere(entry, decided)) return absent();
     if (isHead) return this.#head(entry.fileId, decided, entry, 'hit');
     if (!this.#deps.peerBudget.take()) return this.#peerBudgetSpent();
-    const client: Client = { kind: 'box', applianceId: verdict.grant.sub };
     return this.#hit(request, entry, decided, client, location);
   }
 
-  async #chunkList(entry: StoredEntry, isHead: boolean, absent: () => Answer): Promise<Answer> {
+  async #chunkList(
+    entry: StoredEntry,
+    isHead: boolean,
+    absent: () => Answer,
+    account: Account,
+  ): Promise<Answer> {
     const list = await this.#deps.store.chunkList(entry);
     if (!list.ok) return absent();
     const encoded = encodeChunkList(list.value.sizeBytes, list.value.hashes);
-    const account = this.#boxAccount(() => {});
     return this.#deps.answers.document(encoded, 'application/octet-stream', isHead, account);
   }
 
@@ -364,9 +385,10 @@ export class ContentHandler {
     return this.#deps.answers.content(fileId, extent, cache, age, null, NO_ACCOUNT);
   }
 
-  #account(fileId: FileId, extent: Extent, client: Client, release: () => void): Account {
+  #account(location: FileLocation, extent: Extent, client: Client, release: () => void): Account {
+    const { fileId } = location;
     if (client.kind === 'box') {
-      return this.#boxAccount(() => {
+      return this.#boxAccount(client, location, () => {
         this.#deps.peerBudget.giveBack();
         release();
       });
@@ -374,19 +396,21 @@ export class ContentHandler {
     const { counters, views, store, nowSeconds } = this.#deps;
     counters.viewerRequests++;
     counters.viewersUnderWay++;
-    const slot = views.take(fileId, client.home, client.reason, nowSeconds());
+    const { home, reason } = client.token.claims;
+    const slot = views.take(fileId, home, reason, nowSeconds());
     if (slot !== null && extent.start === 0) slot.starts++;
     this.#deps.onServed(fileId, Math.floor(extent.start / CHUNK_BYTES));
-    return new ViewerAccount(this.#deps, slot, client, () => {
+    return new ViewerAccount(this.#deps, slot, client, location, () => {
       release();
       const entry = store.find(fileId);
       return entry;
     });
   }
 
-  #boxAccount(release: () => void): Account {
-    const { counters, peerBudget } = this.#deps;
+  #boxAccount(client: Client, location: ContentLocation, release: () => void): Account {
+    const { counters, peerBudget, denials } = this.#deps;
     return {
+      isWithdrawn: () => denialOf(denials.current, client, location) !== null,
       sent: (bytes) => {
         counters.peerBytesServed += bytes;
         peerBudget.sent(bytes);
@@ -407,6 +431,10 @@ export class ContentHandler {
   #denied(word: string, detail: string): Answer {
     this.#deps.counters.refuse(word);
     return this.#deps.answers.denied(word, detail);
+  }
+
+  #forbidden(denial: Denial): Answer {
+    return this.#denied(denial, 'this may not be served any more');
   }
 
   #unavailable(word: string, error: string, detail: string): Answer {
@@ -435,7 +463,10 @@ class ViewerAccount implements Account {
   readonly #deps: ContentHandlerDeps;
   readonly #slot: ViewSlot | null;
   readonly #client: Extract<Client, { kind: 'viewer' }>;
+  readonly #location: FileLocation;
   readonly #release: () => StoredEntry | undefined;
+  #judgedUnder: DenyList | null = null;
+  #denial: Denial | null = null;
   #sentBytes = 0;
   #isEnded = false;
 
@@ -443,33 +474,55 @@ class ViewerAccount implements Account {
     deps: ContentHandlerDeps,
     slot: ViewSlot | null,
     client: Extract<Client, { kind: 'viewer' }>,
+    location: FileLocation,
     release: () => StoredEntry | undefined,
   ) {
     this.#deps = deps;
     this.#slot = slot;
     this.#client = client;
+    this.#location = location;
     this.#release = release;
+  }
+
+  isWithdrawn(): boolean {
+    const { current } = this.#deps.denials;
+    if (current !== this.#judgedUnder) {
+      this.#judgedUnder = current;
+      this.#denial = denialOf(current, this.#client, this.#location);
+    }
+    return this.#denial !== null;
   }
 
   sent(bytes: number): void {
     const { counters, views } = this.#deps;
+    const { home, reason } = this.#client.token.claims;
     this.#sentBytes += bytes;
     counters.viewerBytes += bytes;
-    counters.viewerBytesByReason[this.#client.reason] += bytes;
-    if (this.#client.home === HOME_UNKNOWN) counters.viewerBytesUnknownHome += bytes;
+    counters.viewerBytesByReason[reason] += bytes;
+    if (home === HOME_UNKNOWN) counters.viewerBytesUnknownHome += bytes;
     if (this.#slot === null) views.unrecordedBytes += bytes;
     else this.#slot.bytes += bytes;
   }
 
-  ended(_how: Ending): void {
+  ended(how: Ending): void {
     assert(!this.#isEnded, 'an answer ended twice');
     this.#isEnded = true;
+    if (how === 'withdrawn' && this.#denial !== null) this.#deps.counters.refuse(this.#denial);
     this.#deps.counters.viewersUnderWay--;
     if (this.#slot !== null) this.#slot.users--;
     const entry = this.#release();
     if (entry !== undefined && this.#sentBytes > 0)
       this.#deps.store.accessed(entry, this.#sentBytes);
   }
+}
+
+/** What a denial says of a client that was let in: asked per request, and again before each part of its body. */
+function denialOf(list: DenyList, client: Client, location: ContentLocation): Denial | null {
+  const denial = list.content(location.titleId, location.fileId);
+  if (denial !== null) return denial;
+  if (client.kind === 'box') return list.box(client.applianceId);
+  const { keyId, issuer } = client.token.claims;
+  return list.token(keyId, issuer);
 }
 
 function isFile(location: ContentLocation): location is FileLocation {

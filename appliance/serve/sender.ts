@@ -13,6 +13,8 @@
  *             (4) answers leave in the order of their requests (RFC 9112 9.3.2)
  *             (5) a body that cannot be finished cuts the connection: a client never takes a short body for a whole one
  *             (6) nothing is allocated per chunk of a stored body
+ *             (7) once isWithdrawn says true no further byte is given to the kernel, and the connection is reset within
+ *                 a few seconds, also where the client takes nothing
  */
 import type { Failure, Outcome } from '#base/outcome.ts';
 
@@ -95,9 +97,10 @@ export type Body = BodyPart | StreamedBody;
 
 /**
  * complete: the kernel took every byte. aborted: the client went away. slow: the client took less than the least delivery
- * rate and was cut. failed: the disk or the sources could not give the rest. closed: this box stopped.
+ * rate and was cut. failed: the disk or the sources could not give the rest. withdrawn: the handler said so. closed: this
+ * box stopped.
  */
-export type Ending = 'complete' | 'aborted' | 'slow' | 'failed' | 'closed';
+export type Ending = 'complete' | 'aborted' | 'slow' | 'failed' | 'withdrawn' | 'closed';
 
 export interface Answer {
   readonly status: number;
@@ -105,6 +108,8 @@ export interface Answer {
   readonly varying: readonly string[]; // name, value, ...: this answer's own fields
   readonly contentLength: number | null; // null: no such field (204, 304)
   readonly body: Body | null; // null: head only (HEAD, 204, 304)
+  /** Asked before each further part of the body is given to the kernel. True: it may not be sent any more (a denial). */
+  isWithdrawn(): boolean;
   /** Body bytes that the kernel took; called as they go, so that a long answer is not counted at its end only. */
   sent(bytes: number): void;
   ended(how: Ending): void;

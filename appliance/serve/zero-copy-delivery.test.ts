@@ -21,6 +21,7 @@ test('a head is status, shared fields, own fields, length and date, in that orde
     varying: ['Content-Range', 'bytes 0-1/9', 'Age', '3'],
     contentLength: 2,
     body: null,
+    isWithdrawn: () => false,
     sent: () => {},
     ended: () => {},
   };
