@@ -54,6 +54,13 @@ export const PlanningOptionsSchema = Type.Object(
       description:
         'what filling a byte costs, as a share of what the last byte on the disk is worth: 0 refills for every whim of the forecast',
     }),
+    hopWorth: Type.Number({
+      default: 0.8,
+      exclusiveMinimum: 0,
+      maximum: 1,
+      description:
+        'what a bit served one tier higher (leaf, metro, exchange) is worth of one served below: it spares the origin, not the network on the way',
+    }),
     copiesMin: Type.Integer({
       default: 1,
       minimum: 1,

@@ -62,7 +62,7 @@ export function orderOfFeed(feed: Feed, epoch: number): Order {
 const cell = new DataView(new ArrayBuffer(8));
 
 /** The largest number below a positive one. */
-function nextBelow(value: number): number {
+export function nextBelow(value: number): number {
   cell.setFloat64(0, value);
   cell.setBigUint64(0, cell.getBigUint64(0) - 1n);
   return cell.getFloat64(0);

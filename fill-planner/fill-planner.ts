@@ -10,7 +10,7 @@ import type { Outcome } from '#base/outcome.ts';
 import { planningOptions, type PlanningOptions } from './config.ts';
 import {
   gatherNight,
-  planCluster,
+  planFamily,
   prepareNight,
   type PlannedNight,
   type PlanRefusal,
@@ -56,6 +56,6 @@ export function planNight(
   const night = prepared.value;
   return gatherNight(
     night,
-    night.clusters.map((cluster) => planCluster(night, cluster)),
+    night.families.flatMap((family) => planFamily(night, family)),
   );
 }

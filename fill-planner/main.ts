@@ -16,7 +16,7 @@ import { controlPlaneClient, type ControlPlaneClient } from './io/control-plane-
 import { planClusters, WORKERS_MAX } from './io/plan-pool.ts';
 import { PlanStore } from './io/plan-store.ts';
 import { readPlanKey, readToken } from './io/secrets.ts';
-import { gatherNight, planCluster, prepareNight, type PreparedNight } from './night.ts';
+import { gatherNight, planFamily, prepareNight, type PreparedNight } from './night.ts';
 import { diffOf, diffText, mustBeHeld } from './report/diff.ts';
 import { explain } from './report/explain.ts';
 import { nightRecordOf, type NightRecord } from './report/record.ts';
@@ -89,8 +89,10 @@ async function planCommand(flags: PlanFlags): Promise<void> {
   const given = await inputOf(flags, client, planDate);
   const night = unwrap(prepareNight(given, planningOptions()));
   if (flags.site !== undefined) {
-    for (const cluster of clustersOfSite(night, flags.site)) {
-      const { summary, problems } = planCluster(night, cluster);
+    const clusters = new Set(clustersOfSite(night, flags.site));
+    const families = night.families.filter((family) => family.some((c) => clusters.has(c)));
+    for (const { summary, problems } of families.flatMap((f) => planFamily(night, f))) {
+      if (summary.siteId !== flags.site) continue; // planned with it, shown by its own name
       console.log([siteText(summary), ...problems.map((text) => `! ${text}`)].join('\n'));
     }
     return;

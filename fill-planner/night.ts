@@ -1,8 +1,8 @@
 /**
- * One night in three steps, so that the middle one may run anywhere: prepare (demand of the whole fleet), plan each cluster,
- * gather (one plan set, checked).
+ * One night in three steps, so that the middle one may run anywhere: prepare (demand of the whole fleet), plan each family of
+ * clusters, gather (one plan set, checked).
  *
- * Invariants: (1) planCluster depends on nothing but its arguments: any worker gives the same answer
+ * Invariants: (1) planFamily depends on nothing but its arguments: any worker gives the same answer
  *             (2) gather sorts by cluster: the order in which workers finish leaves no trace
  */
 import { createHash } from 'node:crypto';
@@ -13,8 +13,9 @@ import type { Order, Plan, PlannerInput, PlanSet } from './contract.ts';
 import { demandOf, type Demand } from './demand.ts';
 import { feedOf, orderOfFeed, type Feed } from './feed.ts';
 import { dayOf, PROBLEM_LENGTH_MAX, takeIn } from './intake.ts';
-import { place } from './placement/placement.ts';
-import type { ClusterProblem, PlacementBox } from './placement/problem.ts';
+import { placeFamily } from './placement/family.ts';
+import { place, type Placement } from './placement/placement.ts';
+import { churnPriceOf, type ClusterProblem, type PlacementBox } from './placement/problem.ts';
 import { copiesOf } from './placement/rounding.ts';
 import { plansOf } from './plan.ts';
 import { refusalsOf } from './plan-check.ts';
@@ -25,6 +26,7 @@ import {
   type NightSummary,
   type SiteSummary,
 } from './report/summary.ts';
+import { familiesOf, parentsOf, TIER_NAMES, type TierName } from './tiers.ts';
 
 const DAY_MS = 86_400_000;
 const DAY_SECONDS = 86_400;
@@ -36,6 +38,8 @@ export interface PreparedNight {
   readonly options: PlanningOptions;
   readonly catalogue: Catalogue;
   readonly clusters: readonly NightCluster[];
+  /** Clusters that are planned together, children before parents: most are alone. */
+  readonly families: readonly (readonly NightCluster[])[];
   readonly demand: Demand;
   readonly nightMs: number;
   readonly untilGraceMs: number;
@@ -47,7 +51,18 @@ export interface NightCluster {
   readonly country: string;
   readonly clusterId: string;
   readonly windowHours: number;
+  /** The cluster that takes what this one cannot serve; null at the top of its family. */
+  readonly parentId: string | null;
   readonly boxes: PlannerInput['appliances'];
+}
+
+/** A cluster with its share of the family's placement; its feed is the demand that reaches it. */
+export interface PlacedNightCluster {
+  readonly cluster: NightCluster;
+  readonly problem: ClusterProblem;
+  readonly placement: Placement;
+  readonly ownDemandBps: number;
+  readonly tier: TierName | null; // null: it stands alone
 }
 
 export interface ClusterPlan {
@@ -81,7 +96,8 @@ export function prepareNight(
   if (!taken.ok) return { ok: false, failure: { reason: 'input', detail: taken.failure } };
   const { input, problems } = taken.value;
   const catalogue = catalogueOf(input.titles);
-  const clusters = clustersOf(input);
+  const { clusters, problems: parentProblems } = clustersOf(input);
+  const byId = new Map(clusters.map((cluster) => [cluster.clusterId, cluster]));
   const clusterIds = clusters.map((cluster) => cluster.clusterId);
   const demand = demandOf(input, catalogue, clusterIds, options);
   return {
@@ -92,19 +108,55 @@ export function prepareNight(
       options,
       catalogue,
       clusters,
+      families: familiesOf(clusterIds, parentsById(clusters)).map((ids) =>
+        ids.flatMap((id) => byId.get(id) ?? []),
+      ),
       demand,
       nightMs: dayOf(input.planDate) * DAY_MS,
       untilGraceMs: options.untilGraceDays * DAY_MS,
-      problems: [...problems, ...demand.problems],
+      problems: [...problems, ...parentProblems, ...demand.problems],
     },
   };
 }
 
-export function planCluster(night: PreparedNight, cluster: NightCluster): ClusterPlan {
+export function planFamily(
+  night: PreparedNight,
+  family: readonly NightCluster[],
+): readonly ClusterPlan[] {
+  return placedFamily(night, family).map((placed) => clusterPlanOf(night, placed));
+}
+
+/** What `plan explain` looks at too. */
+export function placedFamily(
+  night: PreparedNight,
+  family: readonly NightCluster[],
+): readonly PlacedNightCluster[] {
+  if (family.length === 1) {
+    const problem = clusterProblemOf(night, family[0]);
+    const placement = place(problem);
+    const ownDemandBps = placement.proof.demandBps;
+    return [{ cluster: family[0], problem, placement, ownDemandBps, tier: null }];
+  }
+  const placed = placeFamily(
+    family.map((cluster) => ({
+      problem: clusterProblemOf(night, cluster),
+      parent: family.findIndex(({ clusterId }) => clusterId === cluster.parentId),
+      churnShare: night.options.churnShare,
+    })),
+    night.options.hopWorth,
+  );
+  return placed.map((entry, at) => ({
+    cluster: family[at],
+    ...entry,
+    tier: TIER_NAMES[entry.height],
+  }));
+}
+
+function clusterPlanOf(night: PreparedNight, placed: PlacedNightCluster): ClusterPlan {
   const { catalogue, input } = night;
-  const { feed, problem } = clusterProblemOf(night, cluster);
+  const { cluster, problem, placement } = placed;
+  const { feed } = problem;
   const order = orderOfFeed(feed, input.epoch);
-  const placement = place(problem);
   const header = {
     clusterId: cluster.clusterId,
     planDate: input.planDate,
@@ -120,7 +172,7 @@ export function planCluster(night: PreparedNight, cluster: NightCluster): Cluste
       ordinals: Array.from(feed.ordinals).filter((_, rank) => placement.held[at][rank] === 1),
     })),
     pins: Array.from(problem.pins, ([rank, copies]) => ({ ordinal: feed.ordinals[rank], copies })),
-    summary: siteSummaryOf(cluster, problem, placement),
+    summary: siteSummaryOf(cluster, problem, placement, placed),
     problems: [
       ...boxProblems(cluster),
       ...sizeProblems(cluster, feed, catalogue),
@@ -129,11 +181,8 @@ export function planCluster(night: PreparedNight, cluster: NightCluster): Cluste
   };
 }
 
-/** What placement is asked for one cluster: also what `plan explain` looks at. */
-export function clusterProblemOf(
-  night: PreparedNight,
-  cluster: NightCluster,
-): { readonly feed: Feed; readonly problem: ClusterProblem } {
+/** What placement is asked for one cluster by its own viewers. */
+function clusterProblemOf(night: PreparedNight, cluster: NightCluster): ClusterProblem {
   const { catalogue, options } = night;
   const placeable = placeableIn(catalogue, cluster.country, night.nightMs, night.untilGraceMs);
   const densities = night.demand.densities.get(cluster.clusterId);
@@ -142,9 +191,9 @@ export function clusterProblemOf(
   const holdings = new Map(
     night.input.holdings.map((entry) => [entry.applianceId, entry.ordinals]),
   );
-  const slotFactors = options.peaksToMean.map((peak) => (peak * 8) / DAY_SECONDS);
+  const slotFactors = slotFactorsOf(options);
   const boxes = cluster.boxes.map((box) => placementBox(box, cluster.windowHours, options));
-  const problem = {
+  return {
     feed,
     boxes,
     present: cluster.boxes.map((box) => presentRanks(feed, holdings.get(box.applianceId) ?? [])),
@@ -153,7 +202,6 @@ export function clusterProblemOf(
     copiesMin: options.copiesMin,
     pins: pinnedRanks(night, cluster, feed),
   };
-  return { feed, problem };
 }
 
 export function gatherNight(
@@ -192,6 +240,12 @@ export function gatherNight(
     untilGraceMs: night.untilGraceMs,
     fillBytesOf: fillAllowances(night),
     pinsOf: new Map(sorted.map(({ clusterId, pins }) => [clusterId, pins])),
+    flow: {
+      families: night.families,
+      claims: new Map(sorted.map(({ clusterId, summary: site }) => [clusterId, site])),
+      slotFactors: slotFactorsOf(night.options),
+      densities: night.demand.densities,
+    },
     placed: new Map(
       sorted.flatMap(({ placed }) =>
         placed.map(({ applianceId, ordinals }) => [applianceId, new Set(ordinals)]),
@@ -211,6 +265,11 @@ function fillAllowances(night: PreparedNight): ReadonlyMap<string, number> {
       }),
     ),
   );
+}
+
+/** View-bytes a day to bit/s, at each peak. */
+function slotFactorsOf(options: PlanningOptions): readonly number[] {
+  return options.peaksToMean.map((peak) => (peak * 8) / DAY_SECONDS);
 }
 
 function placementBox(
@@ -233,26 +292,11 @@ function presentRanks(feed: Feed, ordinals: readonly number[]): Uint8Array {
   return Uint8Array.from(feed.ordinals, (ordinal) => (held.has(ordinal) ? 1 : 0));
 }
 
-/** A share of what the last byte on the disks is worth: scale-free, so that small sites and large ones are damped alike. */
-function churnPriceOf(
-  feed: Feed,
-  boxes: readonly PlacementBox[],
-  slotFactors: readonly number[],
-  churnShare: number,
-): number {
-  let room = boxes.reduce((sum, box) => sum + box.storageBytes, 0);
-  for (let rank = 0; rank < feed.ranks; rank++) {
-    room -= feed.sizes[rank];
-    if (room < 0) {
-      const factor = slotFactors.reduce((sum, slot) => sum + slot, 0);
-      return churnShare * feed.densities[rank] * factor;
-    }
-  }
-  return 0; // everything fits: nothing is displaced
-}
-
 /** Clusters that have boxes, by id; their boxes by id. */
-function clustersOf(input: PlannerInput): readonly NightCluster[] {
+function clustersOf(input: PlannerInput): {
+  readonly clusters: readonly NightCluster[];
+  readonly problems: readonly string[];
+} {
   const sites = new Map(input.sites.map((site) => [site.siteId, site]));
   const byCluster = new Map<string, PlannerInput['appliances']>();
   for (const box of input.appliances) {
@@ -260,7 +304,8 @@ function clustersOf(input: PlannerInput): readonly NightCluster[] {
     if (boxes === undefined) byCluster.set(box.clusterId, [box]);
     else boxes.push(box);
   }
-  return [...byCluster]
+  const parents = parentsOf(input.sites, new Set(byCluster.keys()));
+  const clusters = [...byCluster]
     .map(([clusterId, boxes]) => {
       const site = sites.get(boxes[0].siteId);
       return {
@@ -268,10 +313,20 @@ function clustersOf(input: PlannerInput): readonly NightCluster[] {
         country: site?.country ?? '',
         clusterId,
         windowHours: site?.fillWindow.hours ?? 0,
+        parentId: parents.of.get(clusterId) ?? null,
         boxes: boxes.sort((a, b) => (a.applianceId < b.applianceId ? -1 : 1)),
       };
     })
     .sort((a, b) => (a.clusterId < b.clusterId ? -1 : 1));
+  return { clusters, problems: parents.problems };
+}
+
+function parentsById(clusters: readonly NightCluster[]): ReadonlyMap<string, string> {
+  return new Map(
+    clusters.flatMap(({ clusterId, parentId }) =>
+      parentId === null ? [] : [[clusterId, parentId] as const],
+    ),
+  );
 }
 
 function boxProblems(cluster: NightCluster): readonly string[] {

@@ -9,6 +9,7 @@ import { expandPlan, type Order, type Plan, type PlanSet } from './contract.ts';
 import { placeableIn, type Catalogue } from './catalogue.ts';
 import type { PlannerInput } from './contract.ts';
 import { formatBytes } from '#base/units.ts';
+import { flowRefusals, type FlowCheckInput } from './tier-check.ts';
 
 const REFUSALS_MAX = 100;
 
@@ -27,6 +28,14 @@ export interface PlanCheckInput {
   >;
   /** Per appliance: the ordinals that placement chose. Absent where only the plans are known (`plan approve`). */
   readonly placed: ReadonlyMap<string, ReadonlySet<number>> | null;
+  /** What the plans are said to serve, tier by tier; left out where only the plans are known. */
+  readonly flow?: {
+    readonly families: FlowCheckInput['families'];
+    readonly claims: FlowCheckInput['claims'];
+    readonly slotFactors: readonly number[];
+    /** Views a day by cluster and row. */
+    readonly densities: ReadonlyMap<string, Float64Array>;
+  };
 }
 
 export function refusalsOf(given: PlanCheckInput): readonly string[] {
@@ -52,10 +61,11 @@ export function refusalsOf(given: PlanCheckInput): readonly string[] {
     if (box === undefined || order === undefined) continue;
     const held = expandedRows(plan, order, given.catalogue);
     checkBox(plan, box, held, given, refuse);
-    const cluster = clusters.get(plan.clusterId) ?? { order, rows: new Set(), boxes: [] };
+    const country = countryOf(given, box.siteId);
+    const cluster = clusters.get(plan.clusterId) ?? { order, country, rows: new Set(), boxes: [] };
     for (const row of held) cluster.rows.add(row);
     const freeBytes = box.storageBytes - bytesOf(held, given.catalogue);
-    cluster.boxes.push({ held: new Set(held), freeBytes });
+    cluster.boxes.push({ held: new Set(held), freeBytes, servingBps: box.servingBps });
     clusters.set(plan.clusterId, cluster);
   }
   for (const box of given.input.appliances) {
@@ -67,13 +77,46 @@ export function refusalsOf(given: PlanCheckInput): readonly string[] {
       checkPin(clusterId, cluster, pin, given.catalogue, refuse);
     }
   }
+  for (const refusal of flowRefusalsOf(given, clusters)) refuse(refusal);
   return refusals;
 }
 
 interface ClusterHoldings {
   readonly order: Order;
+  readonly country: string;
   readonly rows: Set<number>;
-  readonly boxes: { readonly held: ReadonlySet<number>; readonly freeBytes: number }[];
+  readonly boxes: {
+    readonly held: ReadonlySet<number>;
+    readonly freeBytes: number;
+    readonly servingBps: number;
+  }[];
+}
+
+function flowRefusalsOf(
+  given: PlanCheckInput,
+  clusters: ReadonlyMap<string, ClusterHoldings>,
+): readonly string[] {
+  const { flow, catalogue } = given;
+  if (flow === undefined) return [];
+  return flowRefusals({
+    ...flow,
+    boxesOf: (clusterId) =>
+      (clusters.get(clusterId)?.boxes ?? []).map(({ held, servingBps }) => ({
+        rows: [...held],
+        servingBps,
+      })),
+    viewBytesOf: (clusterId) => {
+      const placeable = placeableOf(given, clusters.get(clusterId)?.country ?? '');
+      const densities = flow.densities.get(clusterId);
+      return catalogue.sizes.map((size, row) =>
+        placeable[row] === 1 ? size * (densities?.[row] ?? 0) : 0,
+      );
+    },
+  });
+}
+
+function countryOf({ input }: PlanCheckInput, siteId: string): string {
+  return input.sites.find((site) => site.siteId === siteId)?.country ?? '';
 }
 
 function checkOrder(order: Order, epoch: number, refuse: (refusal: string) => void): void {
@@ -126,7 +169,7 @@ function checkBox(
       `${name}: ${formatBytes(fillBytes)} to fill, ${formatBytes(allowed)} fit in tonight's window`,
     );
   }
-  const country = given.input.sites.find((site) => site.siteId === box.siteId)?.country ?? '';
+  const country = countryOf(given, box.siteId);
   const placeable = placeableOf(given, country);
   for (const row of held) {
     if (placeable[row] === 0) {

@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { assert } from '#base/outcome.ts';
 import type { PlanningOptions } from '../config.ts';
-import { planCluster, type ClusterPlan, type PreparedNight } from '../night.ts';
+import { planFamily, type ClusterPlan, type PreparedNight } from '../night.ts';
 
 export const WORKERS_MAX = 64;
 const CLUSTERS_WORTH_A_THREAD = 32; // below this, starting a thread costs more than it saves
@@ -13,7 +13,7 @@ const CLUSTERS_WORTH_A_THREAD = 32; // below this, starting a thread costs more 
 export interface PlanWork {
   readonly given: unknown;
   readonly options: PlanningOptions;
-  readonly clusterIds: readonly string[];
+  readonly familyIds: readonly string[];
 }
 
 /** `workers` 0: as many as this machine and the number of clusters deserve. */
@@ -23,53 +23,62 @@ export async function planClusters(
   workers: number,
   onCluster: (done: number, all: number) => void = () => undefined,
 ): Promise<readonly ClusterPlan[]> {
-  const ids = night.clusters.map((cluster) => cluster.clusterId);
+  // A family is planned by one thread; it goes by its first cluster's name.
+  const ids = night.families.map((family) => family[0].clusterId);
+  const all = night.clusters.length;
   const count =
     workers > 0
       ? Math.min(workers, WORKERS_MAX)
-      : Math.min(availableParallelism(), Math.floor(ids.length / CLUSTERS_WORTH_A_THREAD));
+      : Math.min(availableParallelism(), Math.floor(all / CLUSTERS_WORTH_A_THREAD));
+  let done = 0;
+  const onPlan = (): void => onCluster(++done, all);
   if (count <= 1) {
-    return night.clusters.map((cluster, at) => {
-      const plan = planCluster(night, cluster);
-      onCluster(at + 1, ids.length);
-      return plan;
+    return night.families.flatMap((family) => {
+      const plans = planFamily(night, family);
+      for (let at = 0; at < plans.length; at++) onPlan();
+      return plans;
     });
   }
-  let done = 0;
   const shares = Array.from({ length: count }, (_, share) =>
     planShare(
       {
         given,
         options: night.options,
-        clusterIds: ids.filter((__, at) => at % count === share),
+        familyIds: ids.filter((__, at) => at % count === share),
       },
-      () => onCluster(++done, ids.length),
+      onPlan,
     ),
   );
   return (await Promise.all(shares)).flat();
 }
 
-function planShare(work: PlanWork, onCluster: () => void): Promise<readonly ClusterPlan[]> {
+function planShare(work: PlanWork, onPlan: () => void): Promise<readonly ClusterPlan[]> {
   const plans: ClusterPlan[] = [];
+  let families = 0;
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL('./plan-worker.ts', import.meta.url), { workerData: work });
-    worker.on('message', (plan: ClusterPlan) => {
-      plans.push(plan);
-      onCluster();
+    worker.on('message', (family: readonly ClusterPlan[]) => {
+      families++;
+      plans.push(...family);
+      for (let at = 0; at < family.length; at++) onPlan();
     });
     worker.on('error', reject);
     worker.on('exit', () => {
-      if (plans.length === work.clusterIds.length) resolve(plans);
-      else reject(new Error(`a planning thread ended after ${plans.length} clusters`));
+      if (families === work.familyIds.length) resolve(plans);
+      else reject(new Error(`a planning thread ended after ${families} families of clusters`));
     });
   });
 }
 
 /** What a thread does: prepares the same night and plans its share. */
-export function runWork(work: PlanWork, night: PreparedNight, send: (plan: ClusterPlan) => void) {
-  for (const clusterId of work.clusterIds) {
-    const cluster = night.clusters.find((entry) => entry.clusterId === clusterId);
-    assert(cluster !== undefined, `the night has a cluster ${clusterId}`);
-    send(planCluster(night, cluster));
+export function runWork(
+  work: PlanWork,
+  night: PreparedNight,
+  send: (plans: readonly ClusterPlan[]) => void,
+): void {
+  for (const familyId of work.familyIds) {
+    const family = night.families.find(([first]) => first.clusterId === familyId);
+    assert(family !== undefined, `the night has a family of ${familyId}`);
+    send(planFamily(night, family));
   }
 }

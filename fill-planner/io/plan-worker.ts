@@ -10,4 +10,4 @@ const work = workerData as PlanWork;
 const prepared = prepareNight(work.given, work.options);
 assert(prepared.ok && parentPort !== null, 'a thread is given an input that was taken in before');
 const port = parentPort;
-runWork(work, prepared.value, (plan) => port.postMessage(plan));
+runWork(work, prepared.value, (plans) => port.postMessage(plans));

@@ -9,6 +9,7 @@
  *             (3) a spare copy is made only when every file of the feed has a copy or fits nowhere
  *             (4) same problem, same placement
  */
+import { assert } from '#base/outcome.ts';
 import {
   leastBound,
   throughputTerm,
@@ -57,40 +58,58 @@ export interface Prices {
 }
 
 export function place(problem: ClusterProblem): Placement {
+  const core = placeCore(problem);
+  takeSpareCopies(problem, core.ledger, core.bands);
+  const boundWithoutFillLimitBps = leastBound(freeFill(core.boundProblem, problem)).bound;
+  const served = servedBy(problem, core.ledger.held);
+  return placementOf(problem, core, {
+    demandBps: served.demandBps,
+    servedBps: served.servedBps,
+    valueBps: core.value,
+    boundBps: core.least.bound,
+    boundWithoutFillLimitBps,
+  });
+}
+
+/** The best of the portfolio before spare room makes spare copies: what the bound speaks of. */
+export interface PlacementCore {
+  readonly ledger: Ledger;
+  readonly bands: readonly Band[];
+  readonly value: number; // bit/s
+  readonly types: readonly BoxType[];
+  readonly boundProblem: BoundProblem;
+  readonly least: Bound;
+}
+
+export function placeCore(problem: ClusterProblem): PlacementCore {
   const types = boxTypesOf(problem.boxes);
   const boundProblem = boundProblemOf(problem, types);
   const least = leastBound(boundProblem);
-  let best: { ledger: Ledger; bands: readonly Band[]; value: number; served: number } | null = null;
-  let demandBps = 0;
+  let best: Pick<PlacementCore, 'ledger' | 'bands' | 'value'> | null = null;
   for (const bands of layoutsOf(problem, types, least.multipliers)) {
     const ledger = roundBy(problem, types, least.multipliers, bands);
-    const served = servedBy(problem, ledger.held);
-    demandBps = served.demandBps;
+    const { servedBps } = servedBy(problem, ledger.held);
     const filled = ledger.filledBytes().reduce((sum, bytes) => sum + bytes, 0);
-    const value = served.servedBps - problem.churnPrice * filled;
-    if (best === null || value > best.value) {
-      best = { ledger, bands, value, served: served.servedBps };
-    }
+    const value = servedBps - problem.churnPrice * filled;
+    if (best === null || value > best.value) best = { ledger, bands, value };
     if (least.bound - best.value <= CLOSE_ENOUGH * least.bound) break;
   }
-  if (best === null) throw new Error('a cluster has at least one layout');
-  const { ledger, bands, value } = best;
-  takeSpareCopies(problem, ledger, bands);
-  const boundWithoutFillLimitBps = leastBound(freeFill(boundProblem, problem)).bound;
+  assert(best !== null, 'a cluster has at least one layout');
+  return { ...best, types, boundProblem, least };
+}
+
+export function placementOf(
+  problem: ClusterProblem,
+  { ledger, bands, types, boundProblem, least }: PlacementCore,
+  proof: Omit<Proof, 'prices'>,
+): Placement {
   return {
     held: ledger.held,
     usedBytes: ledger.usedBytes(),
     filledBytes: ledger.filledBytes(),
     bands,
     thresholds: thresholdsOf(problem, types, least.multipliers),
-    proof: {
-      demandBps,
-      servedBps: servedBy(problem, ledger.held).servedBps,
-      valueBps: value,
-      boundBps: least.bound,
-      boundWithoutFillLimitBps,
-      prices: pricesOf(boundProblem, least),
-    },
+    proof: { ...proof, prices: pricesOf(boundProblem, least) },
   };
 }
 

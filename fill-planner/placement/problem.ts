@@ -54,6 +54,24 @@ export function boxTypesOf(boxes: readonly PlacementBox[]): readonly BoxType[] {
   }));
 }
 
+/** A share of what the last byte on the disks is worth: scale-free, so that small sites and large ones are damped alike. */
+export function churnPriceOf(
+  feed: Feed,
+  boxes: readonly Pick<PlacementBox, 'storageBytes'>[],
+  slotFactors: readonly number[],
+  churnShare: number,
+): number {
+  let room = boxes.reduce((total, box) => total + box.storageBytes, 0);
+  for (let rank = 0; rank < feed.ranks; rank++) {
+    room -= feed.sizes[rank];
+    if (room < 0) {
+      const factor = slotFactors.reduce((total, slot) => total + slot, 0);
+      return churnShare * feed.densities[rank] * factor;
+    }
+  }
+  return 0; // everything fits: nothing is displaced
+}
+
 /** Types by falling throughput per byte of storage: the head belongs on the first. */
 function grouped(
   boxes: readonly PlacementBox[],

@@ -157,9 +157,11 @@ function takeWhatFits(
     let chosen = -1;
     let chosenSlack = -Infinity;
     for (let box = 0; box < boxes.length; box++) {
-      if (!ledger.fits(box, rank) || !(paysToFill || present[box][rank] === 1)) continue;
-      // A box at its limit serves nothing more: any other comes first, then the owner, then the idlest.
+      if (!ledger.fits(box, rank)) continue;
+      // A box at its limit serves nothing more: filling it pays nothing; any other comes first, then the owner, then the idlest.
       const slack = ledger.slack(box);
+      const pays = paysToFill && !(mustPay && problem.churnPrice > 0 && slack <= 0);
+      if (!pays && present[box][rank] === 0) continue;
       const score = slack <= 0 ? slack - 10 : box === preferred ? 10 : slack;
       if (chosen === -1 || score > chosenSlack) {
         chosen = box;

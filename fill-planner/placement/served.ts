@@ -50,7 +50,7 @@ export function servedBy(problem: ClusterProblem, held: readonly Uint8Array[]): 
 }
 
 /** Raises the least loaded holders (relative to their limits) together until the amount is gone. */
-function pour(
+export function pour(
   amount: number,
   holders: readonly number[],
   load: number[],

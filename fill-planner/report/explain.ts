@@ -1,10 +1,16 @@
 /**
  * Why a file is, or is not, on the boxes of a site: its density, the thresholds it meets, what it displaces, what it saves.
  */
+import { assert } from '#base/outcome.ts';
 import { formatBytes } from '#base/units.ts';
 import { bucketOwners } from '../contract.ts';
-import { clusterProblemOf, type NightCluster, type PreparedNight } from '../night.ts';
-import { place, type Placement } from '../placement/placement.ts';
+import {
+  placedFamily,
+  type NightCluster,
+  type PlacedNightCluster,
+  type PreparedNight,
+} from '../night.ts';
+import type { Placement } from '../placement/placement.ts';
 import type { ClusterProblem } from '../placement/problem.ts';
 
 export interface Explanation {
@@ -26,8 +32,8 @@ export function explain(
         lines: [`no title of tonight has the file ${fileId}`],
       };
     }
-    const { feed, problem } = clusterProblemOf(night, cluster);
-    const rank = feed.rows.indexOf(row);
+    const { problem, placement, tier } = placedIn(night, cluster);
+    const rank = problem.feed.rows.indexOf(row);
     if (rank === -1) {
       return {
         clusterId: cluster.clusterId,
@@ -36,9 +42,27 @@ export function explain(
     }
     return {
       clusterId: cluster.clusterId,
-      lines: explainRank(problem, place(problem), rank),
+      lines: [
+        ...explainRank(problem, placement, rank),
+        ...(tier === null ? [] : [tierLine(cluster, tier)]),
+      ],
     };
   });
+}
+
+function placedIn(night: PreparedNight, cluster: NightCluster): PlacedNightCluster {
+  const family = night.families.find((members) => members.includes(cluster)) ?? [cluster];
+  const placed = placedFamily(night, family).find((entry) => entry.cluster === cluster);
+  assert(placed !== undefined, 'a cluster is in its own family');
+  return placed;
+}
+
+function tierLine({ parentId }: NightCluster, tier: string): string {
+  const above =
+    parentId === null
+      ? 'what it lacks comes from the origin'
+      : `what it lacks is asked of ${parentId}`;
+  return `planned as ${tier}: the views are those that reach it, less what a tier above serves anyway; ${above}`;
 }
 
 function explainRank(problem: ClusterProblem, placement: Placement, rank: number): string[] {

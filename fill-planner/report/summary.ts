@@ -9,13 +9,17 @@ import type { ClusterProblem } from '../placement/problem.ts';
 export interface SiteSummary {
   readonly siteId: string;
   readonly clusterId: string;
+  /** Its tier where it is planned with others, and the cluster above it. */
+  readonly tier: string | null;
+  readonly parentId: string | null;
   readonly boxes: number;
   readonly files: number; // different ones
   readonly copies: number;
   readonly usedBytes: number;
   readonly filledBytes: number; // tonight
   readonly storageBytes: number;
-  readonly demandBps: number; // at the peaks, summed
+  readonly demandBps: number; // that reaches it at the peaks, summed: of its own viewers and left over below
+  readonly ownDemandBps: number; // of its own viewers
   readonly servedBps: number;
   readonly valueBps: number; // served less the price of refilling
   readonly boundBps: number;
@@ -35,9 +39,14 @@ export interface NightSummary {
 }
 
 export function siteSummaryOf(
-  cluster: { readonly siteId: string; readonly clusterId: string },
+  cluster: {
+    readonly siteId: string;
+    readonly clusterId: string;
+    readonly parentId: string | null;
+  },
   problem: ClusterProblem,
   placement: Placement,
+  placed: { readonly tier: string | null; readonly ownDemandBps: number },
 ): SiteSummary {
   const { feed, boxes } = problem;
   let files = 0;
@@ -52,6 +61,8 @@ export function siteSummaryOf(
   return {
     siteId: cluster.siteId,
     clusterId: cluster.clusterId,
+    tier: placed.tier,
+    parentId: cluster.parentId,
     boxes: boxes.length,
     files,
     copies,
@@ -59,6 +70,7 @@ export function siteSummaryOf(
     filledBytes: sum(placement.filledBytes),
     storageBytes: sum(boxes.map((box) => box.storageBytes)),
     demandBps: placement.proof.demandBps,
+    ownDemandBps: placed.ownDemandBps,
     servedBps: placement.proof.servedBps,
     valueBps: placement.proof.valueBps,
     boundBps: placement.proof.boundBps,
@@ -74,7 +86,7 @@ export function nightSummaryOf(
 ): NightSummary {
   const total = (of: (site: SiteSummary) => number): number =>
     sites.reduce((sum, site) => sum + of(site), 0);
-  const demand = total((site) => site.demandBps);
+  const demand = total((site) => site.ownDemandBps); // what passes from tier to tier counts once
   return {
     forecastViewsPerDay,
     plannedOffloadShare: demand > 0 ? clampShare(total((site) => site.servedBps) / demand) : 0,
@@ -109,7 +121,7 @@ export function summaryText(planDate: string, summary: NightSummary): string {
       `${percent(summary.gapWithoutFillLimitShare, 3)} below the best without a fill limit`,
   ];
   const rows = summary.sites.slice(0, SITES_SHOWN_MAX).map(siteRow);
-  lines.push(...table(SITE_HEAD, rows));
+  lines.push(...table(SITE_HEAD, rows, 3));
   if (summary.sites.length > SITES_SHOWN_MAX) {
     lines.push(
       `… and ${summary.sites.length - SITES_SHOWN_MAX} more clusters (plan --site X shows one)`,
@@ -126,11 +138,12 @@ export function summaryText(planDate: string, summary: NightSummary): string {
 export function siteText(site: SiteSummary): string {
   const { prices } = site;
   return [
-    `site ${site.siteId}, cluster ${site.clusterId}: ${site.boxes} boxes`,
+    `site ${site.siteId}, cluster ${site.clusterId}: ${site.boxes} boxes${tierText(site)}`,
     `  files           ${site.files} in ${site.copies} copies`,
     `  storage         ${formatBytes(site.usedBytes)} of ${formatBytes(site.storageBytes)}`,
     `  fill tonight    ${formatBytes(site.filledBytes)}`,
     `  peak demand     ${formatBps(site.demandBps)}, served ${formatBps(site.servedBps)} (${percent(shareOf(site.servedBps, site.demandBps))})`,
+    ...residualText(site),
     `  gap             ${percent(gapOf(site.valueBps, site.boundBps), 3)} of the bound ${formatBps(site.boundBps)}`,
     `  without limit   ${percent(gapOf(site.servedBps, site.boundWithoutFillLimitBps), 3)} of ${formatBps(site.boundWithoutFillLimitBps)}, were fill free`,
     `  one more TB of disk serves          ${gbps(prices.perStorageByte * BYTES_PER_TB)}`,
@@ -139,9 +152,23 @@ export function siteText(site: SiteSummary): string {
   ].join('\n');
 }
 
+function tierText({ tier, parentId }: SiteSummary): string {
+  if (tier === null) return '';
+  return `, ${tier}${parentId === null ? '' : `; what it cannot serve goes to ${parentId}`}`;
+}
+
+function residualText(site: SiteSummary): readonly string[] {
+  if (site.tier === null) return [];
+  const below = site.demandBps - site.ownDemandBps;
+  return [
+    `                  of that ${formatBps(site.ownDemandBps)} of its own viewers, ${formatBps(Math.max(0, below))} left over below`,
+  ];
+}
+
 const SITE_HEAD = [
   'site',
   'cluster',
+  'tier',
   'boxes',
   'files',
   'copies',
@@ -159,6 +186,7 @@ function siteRow(site: SiteSummary): readonly string[] {
   return [
     site.siteId,
     site.clusterId,
+    site.tier ?? '-',
     String(site.boxes),
     String(site.files),
     String(site.copies),
@@ -177,17 +205,18 @@ export function percent(share: number, digits = 1): string {
   return `${(100 * share).toFixed(digits)} %`;
 }
 
-/** Columns padded to their widest cell; the first two are words, the others numbers. */
+/** Columns padded to their widest cell; the first ones are words, the others numbers. */
 export function table(
   head: readonly string[],
   rows: readonly (readonly string[])[],
+  words = 2,
 ): readonly string[] {
   const widths = head.map((title, at) =>
     Math.max(title.length, ...rows.map((row) => row[at].length)),
   );
   return [head, ...rows].map((row) =>
     row
-      .map((cell, at) => (at < 2 ? cell.padEnd(widths[at]) : cell.padStart(widths[at])))
+      .map((cell, at) => (at < words ? cell.padEnd(widths[at]) : cell.padStart(widths[at])))
       .join('  ')
       .trimEnd(),
   );
