@@ -133,6 +133,39 @@ export const ApplianceConfigSchema = Type.Object(
       },
       { ...closed, default: {} },
     ),
+    bmp: Type.Optional(
+      Type.Object(
+        {
+          listen: Type.Object(
+            { ...listen.properties },
+            { ...closed, description: 'loopback only: BMP has no authentication' },
+          ),
+          rib: Type.Union([Type.Literal('pre-policy'), Type.Literal('post-policy')], {
+            default: 'pre-policy',
+            description: 'which of the two tables that a router may tell is read',
+          }),
+          routesMax: Type.Integer({
+            minimum: 1,
+            maximum: 2_000_000,
+            default: 200_000,
+            description:
+              'routes kept, of all peers; an ISP has some thousand, the whole Internet is a mistake',
+          }),
+          staleSeconds: Type.Integer({
+            minimum: 30,
+            maximum: 1200,
+            default: 1200,
+            description:
+              'how long routes outlive their session; the clients behind them have not moved when a session flaps',
+          }),
+        },
+        {
+          ...closed,
+          description:
+            'which prefixes this box serves, from the site’s routers (RFC 7854); absent: none',
+        },
+      ),
+    ),
     sender: Type.Union(
       [Type.Literal('auto'), Type.Literal('portable'), Type.Literal('zero-copy')],
       { default: 'auto', description: 'auto: the fastest one that works on this machine' },
@@ -189,6 +222,11 @@ export function configProblems(config: ApplianceConfig): readonly string[] {
   if (!isLoopback(config.admin.address)) {
     problems.push(
       `/admin/address: ${config.admin.address} is no loopback address, and the admin listener has no authentication: use 127.0.0.1 or ::1`,
+    );
+  }
+  if (config.bmp !== undefined && !isLoopback(config.bmp.listen.address)) {
+    problems.push(
+      `/bmp/listen/address: ${config.bmp.listen.address} is no loopback address, and BMP has no authentication: run the router’s daemon (gobgpd, bird) on this box and let it speak to 127.0.0.1`,
     );
   }
   const paths = new Set(config.volumes.map((volume) => volume.path));

@@ -258,3 +258,64 @@ export const ApplianceStatusSchema = Type.Object({
   atMs: count,
 });
 export type ApplianceStatus = Static<typeof ApplianceStatusSchema>;
+
+// ---------------------------------------------------------------- routes
+
+export const ROUTES_PER_POST_MAX = 5000;
+export const PEERS_PER_POST_MAX = 256;
+
+const peerName = Type.String({ minLength: 1, maxLength: 96, description: '"AS64500 192.0.2.1"' });
+const prefixText = Type.String({ maxLength: 49, description: 'canonical: address/length' });
+
+/** One route as a router of the site announced it to this box. */
+export const RouteSchema = Type.Object(
+  {
+    peer: peerName,
+    prefix: prefixText,
+    originAs: Type.Integer({ minimum: 0, maximum: 0xffffffff, description: '0: nobody can say' }),
+    asPathLength: Type.Integer({ minimum: 0, maximum: 255 }),
+    origin: Type.Integer({ minimum: 0, maximum: 2, description: 'IGP, EGP, incomplete' }),
+    med: Type.Integer({ minimum: 0, maximum: 0xffffffff }),
+  },
+  { additionalProperties: false },
+);
+export type Route = Static<typeof RouteSchema>;
+
+export const RouteKeySchema = Type.Object(
+  { peer: peerName, prefix: prefixText },
+  { additionalProperties: false },
+);
+export type RouteKey = Static<typeof RouteKeySchema>;
+
+/**
+ * `POST /v1/routes`: what changed in the box's route table from one version to the next; or, with `reset`, the table
+ * whole, in parts: the first part has `reset: "first"`, the others `"more"`, and it is in force with the part that is
+ * `complete`. Without a change it is sent every ROUTES_PERIOD_MS all the same: that is how a lost table is noticed.
+ */
+export const ROUTES_PERIOD_MS = 5000;
+export const RouteBatchSchema = Type.Object(
+  {
+    tableId: Type.String({ minLength: 8, maxLength: 64, description: 'new with each start' }),
+    fromVersion: count,
+    toVersion: count,
+    reset: Type.Optional(Type.Union([Type.Literal('first'), Type.Literal('more')])),
+    complete: Type.Boolean(),
+    monitored: Type.Boolean({ description: 'a router’s monitoring session is up' }),
+    peers: Type.Array(
+      Type.Object(
+        { peer: peerName, as: count, up: Type.Boolean(), routes: count, stale: count },
+        { additionalProperties: false },
+      ),
+      { maxItems: PEERS_PER_POST_MAX },
+    ),
+    dropped: Type.Integer({ minimum: 0, description: 'announcements beyond the box’s limit' }),
+    announced: Type.Array(RouteSchema, { maxItems: ROUTES_PER_POST_MAX }),
+    withdrawn: Type.Array(RouteKeySchema, { maxItems: ROUTES_PER_POST_MAX }),
+  },
+  { additionalProperties: false },
+);
+export type RouteBatch = Static<typeof RouteBatchSchema>;
+
+/** `resync`: the table is not known up to `fromVersion`; send it whole. */
+export const RouteAnswerSchema = Type.Object({ version: count, resync: Type.Boolean() });
+export const checkRouteAnswer = checker(RouteAnswerSchema);

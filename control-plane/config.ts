@@ -132,6 +132,21 @@ export const ControlPlaneConfigSchema = Type.Object(
       description:
         'days of demand that a planner is given and that are kept; five weeks show a weekly season',
     }),
+    routes: Type.Object(
+      {
+        ownPrefixes: Type.Array(Type.String({ maxLength: 64 }), {
+          default: [],
+          maxItems: 1000,
+          description: 'addresses of the CDN itself: a router that announces them is wrong',
+        }),
+        roaFile: Type.Union([Type.String({ minLength: 1 }), Type.Null()], {
+          default: null,
+          description:
+            'ROAs as CSV (rpki-client, routinator), read every 10 minutes; null: origins are not checked',
+        }),
+      },
+      { additionalProperties: false, default: {}, description: 'the policy for routes (BMP)' },
+    ),
     logLevel: Type.Union(
       LOG_LEVELS.map((level) => Type.Literal(level)),
       { default: 'info' },

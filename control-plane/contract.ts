@@ -633,6 +633,38 @@ export const SiteSchema = Type.Object(
 export type Site = Static<typeof SiteSchema>;
 
 /**
+    routes: Type.Optional(
+      Type.Object(
+        {
+          originAs: Type.Optional(
+            Type.Array(Type.Integer({ minimum: 1, maximum: 0xffffffff }), {
+              maxItems: 10_000,
+              description: 'AS numbers that may originate what its routers announce',
+            }),
+          ),
+          prefixSet: Type.Optional(
+            Type.Array(Type.String({ maxLength: 64 }), {
+              maxItems: 100_000,
+              description:
+                'prefixes that they may announce: "23.0.0.0/16", "23.0.0.0/16 ge 20 le 24"',
+            }),
+          ),
+          mayAnnounceFor: Type.Optional(
+            Type.Array(siteId, {
+              maxItems: 1000,
+              description: 'sites whose prefixes, or parts of them, it may announce as well',
+            }),
+          ),
+          peerRoutesMax: Type.Optional(
+            Type.Integer({ minimum: 1, maximum: 2_000_000, description: 'of one peer; 5000' }),
+          ),
+        },
+        {
+          additionalProperties: false,
+          description: 'what routers may announce (BMP); without origins and prefixes: nothing',
+        },
+      ),
+    ),
  * Health of a box as the control plane sees it. `serving`: new clients may be sent there.
  * `gone-hard`: its connection was closed or refused; `gone-silent`: no heartbeat in time.
  */
@@ -704,6 +736,11 @@ export type SnapshotCluster = Static<typeof SnapshotClusterSchema>;
 /** Another CDN that viewers may be sent to after every box: overflow, regions without boxes, the last place of a list. */
 export const EXTERNALS_MAX = 16;
 export const ExternalCdnSchema = Type.Object({
+  learned: Type.Optional(
+    Type.Array(Type.Tuple([Type.String(), Type.Number({ minimum: 1 })]), {
+      description: 'prefix and rank, as its routers announce them: a smaller rank is nearer',
+    }),
+  ),
   externalId: Type.Unsafe<string>({ ...applianceId, description: 'its pathwayId' }),
   name: Type.String({ minLength: 1, maxLength: 120 }),
   baseUrl,

@@ -17,11 +17,13 @@ import type {
   Site,
   SiteId,
   SnapshotAppliance,
+  SnapshotCluster,
   SnapshotTitle,
 } from './contract.ts';
 import { enrolledHealth, restoredHealth, step, type HealthEvent } from './health-machine.ts';
 import type { HealthState } from './health-machine.ts';
 import { BoxHoldings } from './holdings.ts';
+import type { Learned } from './routes/route-book.ts';
 import type { FleetParts, SnapshotHoldings } from './snapshot.ts';
 import type { SourceBox } from './sources.ts';
 
@@ -80,6 +82,7 @@ export class Fleet {
   readonly #snapshotTitles = new WeakMap<CatalogueTitle, SnapshotTitle>();
   #clusters: FleetParts['clusters'] = [];
   #prefixesVersion = 0;
+  #learned: Learned = new Map();
   #sourcesVersion = 1;
 
   constructor(catalogue: Catalogue) {
@@ -91,7 +94,20 @@ export class Fleet {
   putSite(record: SiteRecord, prefixesVersion: number): void {
     this.#sites.set(record.site.siteId, record);
     this.#prefixesVersion = prefixesVersion;
-    this.#clusters = [...this.#sites.values()].flatMap(({ site }) => snapshotClusters(site));
+    this.#makeClusters();
+  }
+
+  /** What routers announce, as far as the policy lets it steer. */
+  putLearned(learned: Learned, prefixesVersion: number): void {
+    this.#learned = learned;
+    this.#prefixesVersion = prefixesVersion;
+    this.#makeClusters();
+  }
+
+  #makeClusters(): void {
+    this.#clusters = [...this.#sites.values()].flatMap(({ site }) =>
+      snapshotClusters(site, this.#learned),
+    );
   }
 
   site(siteId: SiteId): SiteRecord | undefined {
@@ -292,7 +308,7 @@ export class Fleet {
   }
 }
 
-function snapshotClusters(site: Site): FleetParts['clusters'] {
+function snapshotClusters(site: Site, learned: Learned): FleetParts['clusters'] {
   const { siteId, country, latitude, longitude } = site;
   return site.clusters.map(({ clusterId, prefixes, linkClass, preference }) => ({
     clusterId,
@@ -314,9 +330,39 @@ function freeze(box: MutableBox): void {
     heartbeatAtMs: box.heartbeatWallMs,
   };
 }
+    ...learnedBy(learned, clusterId),
 
 const REASONS_MAX = 16;
 const REASON_LENGTH_MAX = 200;
+function learnedBy(learned: Learned, clusterId: ClusterId): Pick<SnapshotCluster, 'learned'> {
+  const routes = learned.get(clusterId);
+  return routes === undefined ? {} : { learned: routes.map(([prefix, rank]) => [prefix, rank]) };
+}
+
+/** A fill that has not got on for so long is not waited for with patience. */
+const FILL_STILL_MS = 15_000;
+
+/** Whether a box's fill got on since the last heartbeat: bytes came, or a new manifest, or it rightly waits for others. */
+function isFillMoving(before: Heartbeat | null, now: Heartbeat): boolean {
+  return (
+    before === null ||
+    before.bootId !== now.bootId ||
+    before.fill.manifestVersion !== now.fill.manifestVersion ||
+    now.fill.waitingFor === 'turn' ||
+    fillBytesOf(now) > fillBytesOf(before)
+  );
+}
+
+function fillBytesOf({ counters: { fillBytes } }: Heartbeat): number {
+  return fillBytes.peer + fillBytes.tier + fillBytes.origin;
+}
+
+/** A box that its operator or its own load holds back fetches nothing for others to have. */
+function mayFill(heartbeat: Heartbeat | null): boolean {
+  const waitingFor = heartbeat?.fill.waitingFor ?? null;
+  return waitingFor === null || waitingFor === 'turn' || waitingFor === 'source';
+}
+
 
 function publishedEntry(box: MutableBox, weight: number): SnapshotAppliance {
   const { record, health, frozen } = box;

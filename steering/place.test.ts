@@ -16,17 +16,26 @@ fc.configureGlobal({ seed: 20_261_120 });
 
 /** The oracle: scan everything. */
 function scan(entries: readonly PrefixEntry[], address: Uint8Array): Cover {
-  const byLength = new Map<number, Set<number>>();
-  for (const { prefix, cluster } of entries) {
+  const ranksOf = new Map<number, Map<number, number>>(); // length -> cluster -> best rank
+  for (const { prefix, cluster, rank = 0 } of entries) {
     if (prefix.bytes.length !== address.length) continue;
     const masked = maskBytes(address, prefix.length);
     if (!masked.every((byte, at) => byte === prefix.bytes[at])) continue;
-    const tier = byLength.get(prefix.length) ?? new Set<number>();
-    byLength.set(prefix.length, tier.add(cluster));
+    const ranks = ranksOf.get(prefix.length) ?? new Map<number, number>();
+    ranks.set(cluster, Math.min(rank, ranks.get(cluster) ?? Infinity));
+    ranksOf.set(prefix.length, ranks);
+  }
+  const groups: number[][] = []; // what lies around first: short before long, bad rank before good
+  for (const length of [...ranksOf.keys()].sort((a, b) => a - b)) {
+    const ranks = [...ranksOf.get(length)!];
+    const distinct = [...new Set(ranks.map(([, rank]) => rank))].sort((a, b) => b - a);
+    for (const wanted of distinct) {
+      groups.push(ranks.flatMap(([cluster, rank]) => (rank === wanted ? [cluster] : [])));
+    }
   }
   const tiers: number[][] = [];
-  for (const length of [...byLength.keys()].sort((a, b) => a - b)) {
-    const clusters = [...byLength.get(length)!].sort((a, b) => a - b);
+  for (const group of groups) {
+    const clusters = group.sort((a, b) => a - b);
     if (tiers.length > 0 && String(tiers[0]) === String(clusters)) continue;
     for (let at = 0; at < tiers.length; at++) {
       tiers[at] = tiers[at].filter((cluster) => !clusters.includes(cluster));
@@ -57,9 +66,14 @@ const prefixes = (bytes: 4 | 16): fc.Arbitrary<Prefix> =>
       length,
     }));
 const entries = (bytes: 4 | 16): fc.Arbitrary<PrefixEntry[]> =>
-  fc.array(fc.record({ prefix: prefixes(bytes), cluster: fc.integer({ min: 0, max: 4 }) }), {
-    maxLength: 40,
-  });
+  fc.array(
+    fc.record({
+      prefix: prefixes(bytes),
+      cluster: fc.integer({ min: 0, max: 4 }),
+      rank: fc.constantFrom(0, 0, 1, 3 * 2 ** 32),
+    }),
+    { maxLength: 40 },
+  );
 const addresses = (bytes: 4 | 16): fc.Arbitrary<Uint8Array> =>
   fc
     .array(fc.constantFrom(0, 1, 2, 0x80, 0xfe, 0xff), { minLength: bytes, maxLength: bytes })
@@ -183,4 +197,15 @@ test('two clusters of one prefix stand together, the covering prefix behind them
   ]);
   assert.deepEqual(coverOf(table, lookUp(table, address('10.1.9.9'))), [[1, 2], [3]]);
   assert.deepEqual(coverOf(table, lookUp(table, address('11.0.0.1'))), []);
+});
+
+test('clusters of one prefix stand by rank: an operator’s word, then the shorter path; equals share a tier', () => {
+  const prefix = parsePrefix('23.0.0.0/16')!;
+  const table = buildPrefixTable([
+    { prefix, cluster: 3, rank: 20 },
+    { prefix, cluster: 1, rank: 10 },
+    { prefix, cluster: 2, rank: 10 },
+    { prefix, cluster: 4 },
+  ]);
+  assert.deepEqual(coverOf(table, lookUp(table, address('23.0.1.1'))), [[4], [1, 2], [3]]);
 });

@@ -16,12 +16,14 @@
 import type { Prefix } from '#base/address.ts';
 import { assert } from '#base/outcome.ts';
 
-/** Clusters (by index) that cover an address: most specific prefix first, clusters of the same prefix together. */
+/** Clusters (by index) that cover an address: most specific prefix first; clusters of one prefix by rank, equals together. */
 export type Cover = readonly (readonly number[])[];
 
 export interface PrefixEntry {
   readonly prefix: Pick<Prefix, 'family' | 'bytes' | 'length'>;
   readonly cluster: number;
+  /** Among clusters of one prefix the smaller rank comes first; equal ones are one tier. Absent: 0, an operator's word. */
+  readonly rank?: number;
 }
 
 export interface PrefixTable {
@@ -68,11 +70,12 @@ export function buildPrefixTable(entries: Iterable<PrefixEntry>): PrefixTable {
   const v4 = new TrieBuilder(covers);
   const v6 = new TrieBuilder(covers);
   let prefixes = 0;
-  for (const { prefix, cluster } of entries) {
+  for (const { prefix, cluster, rank = 0 } of entries) {
     const { family, bytes, length } = prefix;
-    if (family === 4) v4.insert(bytes, length, cluster);
-    else if (length >= 96 && isMapped(bytes)) v4.insert(bytes.subarray(12), length - 96, cluster);
-    else v6.insert(bytes, length, cluster);
+    if (family === 4) v4.insert(bytes, length, cluster, rank);
+    else if (length >= 96 && isMapped(bytes)) {
+      v4.insert(bytes.subarray(12), length - 96, cluster, rank);
+    } else v6.insert(bytes, length, cluster, rank);
     prefixes++;
   }
   return { v4: v4.finish(), v6: v6.finish(), covers: covers.finish(), prefixes };
@@ -215,14 +218,22 @@ class CoverPool {
   }
 }
 
+interface Owner {
+  readonly cluster: number;
+  readonly rank: number;
+}
+
 /** Collects prefixes in a plain binary trie, then writes the leaf-pushed one. */
 class TrieBuilder {
   readonly #covers: CoverPool;
   #children = new Uint32Array(2048); // left at 2n, right at 2n + 1; 0: none
   #owner = new Int32Array(1024); // cluster + 1; 0: no prefix ends here; below 0: -1 - (index into #shared)
+  #rank = new Uint32Array(1024); // of a single owner, by its place in #ranks
+  readonly #ranks: number[] = [0]; // few: ranks are path lengths
+  readonly #rankIds = new Map<number, number>([[0, 0]]);
   #nodes = 1;
   readonly #entry = new Uint32Array(1 << ENTRY_BITS); // plain nodes at that depth: most insertions start there
-  readonly #shared: number[][] = []; // clusters that share a prefix: rare
+  readonly #shared: Owner[][] = []; // clusters that share a prefix: rare
   #child = new Uint32Array(1024);
   #value = new Uint32Array(1024);
   #shallowest = new Uint8Array(1024);
@@ -236,7 +247,7 @@ class TrieBuilder {
     this.#covers = covers;
   }
 
-  insert(bytes: Uint8Array, length: number, cluster: number): void {
+  insert(bytes: Uint8Array, length: number, cluster: number, rank: number): void {
     assert(length <= 128 && cluster < 2 ** 21, 'a prefix of an address, a cluster of the fleet');
     const entryAt = (bytes[0] << 8) | bytes[1];
     let node = 0;
@@ -249,7 +260,7 @@ class TrieBuilder {
       }
       depth = ENTRY_BITS;
     }
-    this.#own(this.#descend(node, bytes, depth, length), cluster);
+    this.#own(this.#descend(node, bytes, depth, length), cluster, rank);
   }
 
   #descend(from: number, bytes: Uint8Array, start: number, end: number): number {
@@ -267,19 +278,46 @@ class TrieBuilder {
     return node;
   }
 
-  #own(node: number, cluster: number): void {
+  #own(node: number, cluster: number, rank: number): void {
     const owner = this.#owner[node];
     if (owner === 0) {
       this.#owner[node] = cluster + 1;
-    } else if (owner > 0) {
-      if (owner === cluster + 1) return;
-      this.#owner[node] = -1 - this.#shared.length;
-      this.#shared.push([owner - 1, cluster].sort((a, b) => a - b));
-    } else {
-      const clusters = this.#shared[-1 - owner];
-      if (!clusters.includes(cluster)) clusters.push(cluster);
-      clusters.sort((a, b) => a - b);
+      if (rank !== 0) this.#rank[node] = this.#rankId(rank);
+      return;
     }
+    const owners =
+      owner > 0
+        ? [{ cluster: owner - 1, rank: this.#ranks[this.#rank[node]] }]
+        : this.#shared[-1 - owner].filter(
+            (other) => other.cluster !== cluster || other.rank <= rank,
+          );
+    if (!owners.some((other) => other.cluster === cluster && other.rank <= rank)) {
+      if (owner > 0 && owners[0].cluster === cluster) owners.pop();
+      owners.push({ cluster, rank });
+    }
+    this.#setOwners(node, owner, owners);
+  }
+
+  #setOwners(node: number, before: number, owners: Owner[]): void {
+    owners.sort((a, b) => a.rank - b.rank || a.cluster - b.cluster);
+    if (before < 0) {
+      this.#shared[-1 - before] = owners;
+    } else if (owners.length === 1) {
+      this.#rank[node] = this.#rankId(owners[0].rank);
+    } else {
+      this.#owner[node] = -1 - this.#shared.length;
+      this.#shared.push(owners);
+    }
+  }
+
+  #rankId(rank: number): number {
+    let id = this.#rankIds.get(rank);
+    if (id === undefined) {
+      id = this.#ranks.length;
+      this.#ranks.push(rank);
+      this.#rankIds.set(rank, id);
+    }
+    return id;
   }
 
   finish(): Trie {
@@ -299,7 +337,7 @@ class TrieBuilder {
   /** Writes everything below `node` and leaves what the node itself became in the #out fields. Depth is at most 128. */
   #emit(node: number, inherited: number): void {
     const owner = this.#owner[node];
-    const own = owner === 0 ? inherited : this.#covers.extend(inherited, this.#codeOf(owner));
+    const own = this.#coverAt(owner, inherited);
     const left = this.#children[node * 2];
     const right = this.#children[node * 2 + 1];
     if (left === 0 && right === 0) {
@@ -325,8 +363,21 @@ class TrieBuilder {
     this.#setOut(pair, own, shallowest);
   }
 
-  #codeOf(owner: number): number {
-    return owner > 0 ? owner - 1 : this.#covers.codeOf(this.#shared[-1 - owner]);
+  /** The cover of a prefix: of several owners the worst rank stands nearest to what lies around it. */
+  #coverAt(owner: number, inherited: number): number {
+    if (owner === 0) return inherited;
+    if (owner > 0) return this.#covers.extend(inherited, owner - 1);
+    const owners = this.#shared[-1 - owner];
+    let cover = inherited;
+    for (let end = owners.length; end > 0;) {
+      let start = end - 1;
+      while (start > 0 && owners[start - 1].rank === owners[start].rank) start--;
+      const clusters = owners.slice(start, end).map(({ cluster }) => cluster);
+      const code = clusters.length === 1 ? clusters[0] : this.#covers.codeOf(clusters);
+      cover = this.#covers.extend(cover, code);
+      end = start;
+    }
+    return cover;
   }
 
   #emitChild(node: number, inherited: number): void {
@@ -349,6 +400,7 @@ class TrieBuilder {
   #growPlain(): void {
     this.#children = grown(this.#children, Uint32Array);
     this.#owner = grown(this.#owner, Int32Array);
+    this.#rank = grown(this.#rank, Uint32Array);
   }
 
   #growWritten(): void {

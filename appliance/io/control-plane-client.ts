@@ -5,8 +5,12 @@
  */
 import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'undici';
-import type { ViewRecordBatch } from '#appliance/contract.ts';
-import { checkViewRecordAnswer } from '#appliance/contract.ts';
+import {
+  checkRouteAnswer,
+  checkViewRecordAnswer,
+  type RouteBatch,
+  type ViewRecordBatch,
+} from '#appliance/contract.ts';
 import { callJsonOk, networkFailure } from '#base/io/http-client.ts';
 import { signCompact, type SigningKey } from '#base/jws.ts';
 import { failed, success, type Failure, type Outcome } from '#base/outcome.ts';
@@ -89,6 +93,15 @@ export class ControlPlaneClient {
     if (!answer.ok) return answer;
     const checked = checkViewRecordAnswer(answer.value);
     return checked.ok ? checked : failed(malformed('/v1/view-records', checked.failure));
+  }
+
+  async postRoutes(
+    batch: RouteBatch,
+  ): Promise<Outcome<{ readonly version: number; readonly resync: boolean }>> {
+    const answer = await this.#call('POST', '/v1/routes', batch);
+    if (!answer.ok) return answer;
+    const checked = checkRouteAnswer(answer.value);
+    return checked.ok ? checked : failed(malformed('/v1/routes', checked.failure));
   }
 
   /** The manifest as served, unverified; 'current' where `version` is it; 'none' while there is no plan. */

@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Type } from 'typebox';
-import type { ApplianceStatus, Heartbeat } from '#appliance/contract.ts';
+import type { ApplianceStatus, Heartbeat, RouteBatch } from '#appliance/contract.ts';
 import { checker } from '#base/config.ts';
 import type { Clock, Timer } from '#base/clock.ts';
 import { openStateDir } from '#base/io/state-dir.ts';
@@ -56,6 +56,7 @@ import { KeptDocuments } from './kept-documents.ts';
 import { ManifestIntake } from './manifest-intake.ts';
 import { createMetrics } from './metrics.ts';
 import { HttpSourceClient, SOURCE_CLIENT_DEFAULTS } from './source-client.ts';
+import { RouteMonitor } from './route-monitor.ts';
 import { adoptDirectory, explainFile } from './operations.ts';
 import { ViewSpool } from './view-spool.ts';
 import { VolumeRegister } from './volume-register.ts';
@@ -173,6 +174,7 @@ class Box implements RunningAppliance {
   #sender!: Sender;
   #heartbeats!: HeartbeatConnection;
   #adminListener!: AdminListener;
+  #routes: RouteMonitor | null = null;
   #content: ListenAddress = { address: '', port: 0 };
   #admin: ListenAddress = { address: '', port: 0 };
 
@@ -233,7 +235,17 @@ class Box implements RunningAppliance {
       clock.every(GRANT_RETRY_MS, () => void this.#renewGrant()),
     );
     void this.#renewGrant();
+    await this.#monitorRoutes();
     this.#warmingUp = this.#warmUp();
+  }
+
+  async #monitorRoutes(): Promise<void> {
+    const { clock, config, log } = this.#deps;
+    if (config.bmp === undefined) return;
+    const post = (batch: RouteBatch) => this.#client.postRoutes(batch);
+    this.#routes = new RouteMonitor(config.bmp, { clock, log, post });
+    const { address, port } = orThrow(await this.#routes.listen());
+    log.info({ event: 'bmp-listens', address, port }, 'routers may tell their routes here');
   }
 
   /** The control plane is told nothing before the holdings are known: half of them would look like a loss. */
@@ -299,6 +311,7 @@ class Box implements RunningAppliance {
     for (const timer of this.#timers) timer.cancel();
     await this.#warmingUp;
     this.#heartbeats.stop();
+    await this.#routes?.stop();
     this.#integrity.stop();
     this.#loopDelay.disable();
     this.#keys.stop();
@@ -593,6 +606,10 @@ class Box implements RunningAppliance {
       case 'undrain':
         this.undrain();
         return this.#drainProgress();
+      case 'routes':
+        return this.#routes === null
+          ? { monitored: false, peers: [] }
+          : { monitored: this.#routes.isMonitored, peers: this.#routes.table.peers() };
       case 'volumes':
         return this.#volumesAnswer();
       case 'volumes/readmit':

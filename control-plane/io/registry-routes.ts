@@ -6,7 +6,9 @@ import { formatPrefix, parsePrefix } from '#base/address.ts';
 import { APPLIANCE_ID_PATTERN, SiteSchema, type Site } from '../contract.ts';
 import { isTimeZone } from '../fill-window.ts';
 import { HttpProblem } from './http-problem.ts';
+import { readSetLine } from '../routes/policy.ts';
 import type { Plane, Server } from './plane.ts';
+import { nextPrefixesVersion } from './store.ts';
 
 const SITE_BYTES_MAX = 32 * 1024 * 1024; // 16 clusters of 100,000 prefixes
 
@@ -65,9 +67,8 @@ function takeSite(plane: Plane, offered: Site, who: string): boolean {
   refuseConflicts(plane, site);
   const record = { site, configuration: (present?.configuration ?? 0) + 1 };
   store.putSite(record);
-  const prefixesVersion = store.number('prefixes_version', () => 0) + 1;
-  store.setNumber('prefixes_version', prefixesVersion);
-  fleet.putSite(record, prefixesVersion);
+  fleet.putSite(record, nextPrefixesVersion(store));
+  plane.routes.judgeSoon();
   publisher.changed('soon');
   plane.audit(who, present === undefined ? 'site added' : 'site changed', site.siteId);
   return present === undefined;
@@ -95,7 +96,15 @@ function canonicalSite(site: Site): Site {
       );
     }),
   }));
-  const { siteId, name, country, latitude, longitude, fillWindow } = site;
+  for (const line of site.routes?.prefixSet ?? []) {
+    if (readSetLine(line) !== null) continue;
+    throw new HttpProblem(
+      400,
+      'prefix-set-malformed',
+      `site ${site.siteId}: "${line}" is no line of a prefix set; write a prefix, then "ge N" and "le N" where longer ones are meant`,
+    );
+  }
+  const { siteId, name, country, latitude, longitude, fillWindow, routes } = site;
   return {
     siteId,
     name,
@@ -108,6 +117,7 @@ function canonicalSite(site: Site): Site {
       timeZone: fillWindow.timeZone,
     },
     clusters,
+    ...(routes === undefined ? {} : { routes }),
   };
 }
 
@@ -148,6 +158,7 @@ function removeAppliance(plane: Plane, applianceId: string, who: string): void {
   }
   plane.store.removeAppliance(applianceId);
   plane.fleet.remove(applianceId);
+  plane.routes.judgeSoon();
   plane.manifests.forget(applianceId);
   plane.traffic.forget(applianceId);
   plane.disconnect(applianceId, 'removed by the operator');

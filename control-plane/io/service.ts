@@ -42,7 +42,9 @@ import { PlanStore } from './plan-store.ts';
 import { registryRoutes } from './registry-routes.ts';
 import { SignedClock } from './signed-clock.ts';
 import { SnapshotPublisher } from './snapshot-publisher.ts';
-import { Store } from './store.ts';
+import { nextPrefixesVersion, Store } from './store.ts';
+import { RouteDesk } from './route-desk.ts';
+import { routeRoutes } from './route-routes.ts';
 
 const STATE_FORMAT = '1';
 const TICK_MS = 250; // silence is noticed within 3 s + this
@@ -158,6 +160,15 @@ async function assemble(
         clock.monotonicMs(),
         clock.wallMs(),
       ),
+    routes: new RouteDesk({
+      config,
+      clock,
+      log,
+      alarms,
+      fleet,
+      nextPrefixesVersion: () => nextPrefixesVersion(store),
+      publish: () => publisher.changed('soon'),
+    }),
     audit: (who, what, detail) => {
       store.audit({ atMs: clock.wallMs(), who, what, detail });
       log.info({ event: 'audit', who, what, detail }, what);
@@ -285,6 +296,7 @@ class RunningControlPlane implements ControlPlane {
     const { address, port } = config.listen;
     try {
       await this.#server.listen({ host: address, port });
+  routeRoutes(server, plane);
     } catch (thrown) {
       await this.#server.close();
       this.#db.close();
@@ -325,5 +337,7 @@ class RunningControlPlane implements ControlPlane {
     await this.#server.close();
     this.#parts.keepHoldings();
     this.#db.close();
+    this.plane.routes.start();
   }
 }
+    this.plane.routes.stop();

@@ -60,6 +60,13 @@ interface ApplianceRow {
   since_ms: number;
 }
 
+/** A new epoch of the prefix table. */
+export function nextPrefixesVersion(store: Store): number {
+  const version = store.number('prefixes_version', () => 0) + 1;
+  store.setNumber('prefixes_version', version);
+  return version;
+}
+
 export class Store {
   readonly #db: Db;
   readonly #sql: ReturnType<typeof statements>;
