@@ -3,6 +3,7 @@
  */
 import { InvalidArgumentError, type Command } from 'commander';
 import { formatBytes, parseBytes } from '#base/units.ts';
+import { addReportCommands } from '../report/simulation/commands.ts';
 import { POLICIES } from './cache/catalogue.ts';
 import { readTrace, type TraceFormat } from './cache/io/trace-file.ts';
 import { pfooLower, runPolicy } from './cache/run.ts';
@@ -36,6 +37,7 @@ interface Row {
 
 export function addCommands(program: Command): void {
   const simulate = program.command('simulate').description('answers what-if questions');
+  addReportCommands(simulate);
   simulate
     .command('cache <trace>')
     .description(
