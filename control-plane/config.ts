@@ -125,13 +125,6 @@ export const ControlPlaneConfigSchema = Type.Object(
         description: 'who fetches from afar first, and how long the others wait for it',
       },
     ),
-    demandDays: Type.Integer({
-      default: 35,
-      minimum: 1,
-      maximum: 400,
-      description:
-        'days of demand that a planner is given and that are kept; five weeks show a weekly season',
-    }),
     routes: Type.Object(
       {
         ownPrefixes: Type.Array(Type.String({ maxLength: 64 }), {
@@ -147,6 +140,13 @@ export const ControlPlaneConfigSchema = Type.Object(
       },
       { additionalProperties: false, default: {}, description: 'the policy for routes (BMP)' },
     ),
+    demandDays: Type.Integer({
+      default: 35,
+      minimum: 1,
+      maximum: 400,
+      description:
+        'days of demand that a planner is given and that are kept; five weeks show a weekly season',
+    }),
     logLevel: Type.Union(
       LOG_LEVELS.map((level) => Type.Literal(level)),
       { default: 'info' },

@@ -627,12 +627,6 @@ export const SiteSchema = Type.Object(
       ),
       { minItems: 1, maxItems: 16 },
     ),
-  },
-  { additionalProperties: false },
-);
-export type Site = Static<typeof SiteSchema>;
-
-/**
     routes: Type.Optional(
       Type.Object(
         {
@@ -665,6 +659,12 @@ export type Site = Static<typeof SiteSchema>;
         },
       ),
     ),
+  },
+  { additionalProperties: false },
+);
+export type Site = Static<typeof SiteSchema>;
+
+/**
  * Health of a box as the control plane sees it. `serving`: new clients may be sent there.
  * `gone-hard`: its connection was closed or refused; `gone-silent`: no heartbeat in time.
  */
@@ -730,17 +730,17 @@ export const SnapshotClusterSchema = Type.Object({
   latitude: Type.Optional(Type.Number({ minimum: -90, maximum: 90 })), // of the site, where it is known
   longitude: Type.Optional(Type.Number({ minimum: -180, maximum: 180 })),
   prefixes: Type.Array(Type.String()),
+  learned: Type.Optional(
+    Type.Array(Type.Tuple([Type.String(), Type.Number({ minimum: 1 })]), {
+      description: 'prefix and rank, as its routers announce them: a smaller rank is nearer',
+    }),
+  ),
 });
 export type SnapshotCluster = Static<typeof SnapshotClusterSchema>;
 
 /** Another CDN that viewers may be sent to after every box: overflow, regions without boxes, the last place of a list. */
 export const EXTERNALS_MAX = 16;
 export const ExternalCdnSchema = Type.Object({
-  learned: Type.Optional(
-    Type.Array(Type.Tuple([Type.String(), Type.Number({ minimum: 1 })]), {
-      description: 'prefix and rank, as its routers announce them: a smaller rank is nearer',
-    }),
-  ),
   externalId: Type.Unsafe<string>({ ...applianceId, description: 'its pathwayId' }),
   name: Type.String({ minLength: 1, maxLength: 120 }),
   baseUrl,

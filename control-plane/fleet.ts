@@ -81,8 +81,8 @@ export class Fleet {
   readonly #boxes = new Map<ApplianceId, MutableBox>();
   readonly #snapshotTitles = new WeakMap<CatalogueTitle, SnapshotTitle>();
   #clusters: FleetParts['clusters'] = [];
-  #prefixesVersion = 0;
   #learned: Learned = new Map();
+  #prefixesVersion = 0;
   #sourcesVersion = 1;
 
   constructor(catalogue: Catalogue) {
@@ -319,21 +319,10 @@ function snapshotClusters(site: Site, learned: Learned): FleetParts['clusters'] 
     ...(latitude === undefined ? {} : { latitude }),
     ...(longitude === undefined ? {} : { longitude }),
     prefixes,
+    ...learnedBy(learned, clusterId),
   }));
 }
 
-function freeze(box: MutableBox): void {
-  const load = box.heartbeat?.load;
-  box.frozen = {
-    servingBps: load === undefined ? box.record.servingBps : load.servingBps,
-    egressBps: load?.egressBps ?? 0,
-    heartbeatAtMs: box.heartbeatWallMs,
-  };
-}
-    ...learnedBy(learned, clusterId),
-
-const REASONS_MAX = 16;
-const REASON_LENGTH_MAX = 200;
 function learnedBy(learned: Learned, clusterId: ClusterId): Pick<SnapshotCluster, 'learned'> {
   const routes = learned.get(clusterId);
   return routes === undefined ? {} : { learned: routes.map(([prefix, rank]) => [prefix, rank]) };
@@ -363,6 +352,17 @@ function mayFill(heartbeat: Heartbeat | null): boolean {
   return waitingFor === null || waitingFor === 'turn' || waitingFor === 'source';
 }
 
+function freeze(box: MutableBox): void {
+  const load = box.heartbeat?.load;
+  box.frozen = {
+    servingBps: load === undefined ? box.record.servingBps : load.servingBps,
+    egressBps: load?.egressBps ?? 0,
+    heartbeatAtMs: box.heartbeatWallMs,
+  };
+}
+
+const REASONS_MAX = 16;
+const REASON_LENGTH_MAX = 200;
 
 function publishedEntry(box: MutableBox, weight: number): SnapshotAppliance {
   const { record, health, frozen } = box;

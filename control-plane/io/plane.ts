@@ -18,9 +18,9 @@ import type { DemandStore } from './demand-store.ts';
 import type { Manifests } from './manifests.ts';
 import type { PlanStore } from './plan-store.ts';
 import type { PlanningRuns } from './planning-runs.ts';
+import type { RouteDesk } from './route-desk.ts';
 import type { SignedClock } from './signed-clock.ts';
 import type { SnapshotPublisher } from './snapshot-publisher.ts';
-import type { RouteDesk } from './route-desk.ts';
 import type { Store } from './store.ts';
 
 export interface Plane {
@@ -37,11 +37,11 @@ export interface Plane {
   readonly alarms: Alarms;
   readonly manifests: Manifests;
   readonly publisher: SnapshotPublisher;
+  readonly routes: RouteDesk;
   readonly planning: PlanningRuns;
   readonly signedClock: SignedClock;
   readonly authentication: Authentication;
   /** Pushes, writes and logs a change of standing; a loss that nobody meant is an alarm. */
-  readonly routes: RouteDesk;
   readonly standingChanged: (change: StandingChange | null, isMeant?: boolean) => void;
   /** Ends a box's heartbeat connection, if it has one. */
   readonly disconnect: (applianceId: string, why: string) => void;

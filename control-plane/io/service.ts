@@ -40,11 +40,11 @@ import { plannerRoutes } from './planner-routes.ts';
 import { PlanningRuns } from './planning-runs.ts';
 import { PlanStore } from './plan-store.ts';
 import { registryRoutes } from './registry-routes.ts';
+import { RouteDesk } from './route-desk.ts';
+import { routeRoutes } from './route-routes.ts';
 import { SignedClock } from './signed-clock.ts';
 import { SnapshotPublisher } from './snapshot-publisher.ts';
 import { nextPrefixesVersion, Store } from './store.ts';
-import { RouteDesk } from './route-desk.ts';
-import { routeRoutes } from './route-routes.ts';
 
 const STATE_FORMAT = '1';
 const TICK_MS = 250; // silence is noticed within 3 s + this
@@ -135,6 +135,15 @@ async function assemble(
       alarms,
       () => plans.latest()?.planDate ?? null,
     ),
+    routes: new RouteDesk({
+      config,
+      clock,
+      log,
+      alarms,
+      fleet,
+      nextPrefixesVersion: () => nextPrefixesVersion(store),
+      publish: () => publisher.changed('soon'),
+    }),
     signedClock: new SignedClock(keys.manifestKey, clock),
     authentication: new Authentication(config, keys, fleet, clock),
     standingChanged: (change, isMeant = false) => {
@@ -160,15 +169,6 @@ async function assemble(
         clock.monotonicMs(),
         clock.wallMs(),
       ),
-    routes: new RouteDesk({
-      config,
-      clock,
-      log,
-      alarms,
-      fleet,
-      nextPrefixesVersion: () => nextPrefixesVersion(store),
-      publish: () => publisher.changed('soon'),
-    }),
     audit: (who, what, detail) => {
       store.audit({ atMs: clock.wallMs(), who, what, detail });
       log.info({ event: 'audit', who, what, detail }, what);
@@ -269,6 +269,7 @@ async function buildServer(plane: Plane, boxes: HeartbeatConnections): Promise<S
   catalogueRoutes(server, plane);
   registryRoutes(server, plane);
   enrolmentRoutes(server, plane);
+  routeRoutes(server, plane);
   applianceRoutes(server, plane);
   plannerRoutes(server, plane);
   fleetRoutes(server, plane, boxes);
@@ -296,7 +297,6 @@ class RunningControlPlane implements ControlPlane {
     const { address, port } = config.listen;
     try {
       await this.#server.listen({ host: address, port });
-  routeRoutes(server, plane);
     } catch (thrown) {
       await this.#server.close();
       this.#db.close();
@@ -308,6 +308,7 @@ class RunningControlPlane implements ControlPlane {
     }
     publisher.start();
     planning.start();
+    this.plane.routes.start();
     this.#parts.origin.start();
     const forget = (): void => {
       demand.forgetOld(clock.wallMs());
@@ -331,13 +332,12 @@ class RunningControlPlane implements ControlPlane {
   async stop(): Promise<void> {
     for (const timer of this.#timers.splice(0)) timer.cancel();
     this.#parts.origin.stop();
+    this.plane.routes.stop();
     this.#parts.boxes.stop();
     await this.plane.publisher.stop();
     await this.plane.planning.stop();
     await this.#server.close();
     this.#parts.keepHoldings();
     this.#db.close();
-    this.plane.routes.start();
   }
 }
-    this.plane.routes.stop();
