@@ -38,7 +38,7 @@ export interface BoxCuts {
 }
 
 /** One box's own files, per bin. */
-interface OwnSums {
+export interface OwnSums {
   readonly presentBytes: Float64Array;
   readonly presentViews: Float64Array; // share x bytes
   readonly absentBytes: Float64Array;
@@ -83,7 +83,10 @@ export function cutsOf(
 }
 
 /** How many leading bins hold at most that many bytes. */
-export function binsHolding({ bytesAbove, bins }: Candidates, bytes: number): number {
+export function binsHolding(
+  { bytesAbove, bins }: Pick<Candidates, 'bytesAbove' | 'bins'>,
+  bytes: number,
+): number {
   let low = 0;
   let high = bins;
   while (low < high) {
@@ -180,10 +183,10 @@ function headsMissing(
   });
 }
 
-function boundProblemOf(
-  cluster: FleetCluster,
+export function boundProblemOf(
+  cluster: Pick<FleetCluster, 'boxes' | 'storageBytes' | 'servingBps' | 'fillBytes'>,
   sums: readonly OwnSums[],
-  candidates: Candidates,
+  candidates: Pick<Candidates, 'edges' | 'viewBytes'>,
   depth: number,
   factor: number,
   churnPrice: number,
@@ -306,7 +309,7 @@ function round(
   return { head, boxes, served, value: served - churnPrice * filled };
 }
 
-interface Cut {
+export interface Cut {
   readonly fillBins: number;
   readonly keepBins: number;
   readonly bytes: number;
@@ -318,7 +321,7 @@ interface Cut {
  * The best pair of cuts of one box below the head: for each fill cut that its window allows, the lowest keep cut that the
  * disk allows; two pointers, since more filled means less kept.
  */
-function bestCut(
+export function bestCut(
   own: OwnSums,
   head: number,
   room: number,
