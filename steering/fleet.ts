@@ -122,7 +122,8 @@ export function checkSnapshot(
       problems.push(`cluster ${cluster.clusterId} is there twice`);
     clusterIds.add(cluster.clusterId);
     if (held?.clusters === snapshot.clusters) continue; // looked at before
-    for (const text of cluster.prefixes) {
+    const learned = (cluster.learned ?? []).map(([text]) => text);
+    for (const text of [...cluster.prefixes, ...learned]) {
       if (problems.length >= PROBLEMS_MAX) return problems;
       if (!readPrefix(text, scratch)) {
         problems.push(`cluster ${cluster.clusterId}: "${text}" is no prefix`);
@@ -233,10 +234,15 @@ function indexClusters(
 /** One scratch entry for all: a table of a million prefixes is read without a million objects. */
 function* prefixEntries(clusters: readonly SnapshotCluster[]): Iterable<PrefixEntry> {
   const prefix = prefixScratch();
-  const entry = { prefix, cluster: 0 };
+  const entry = { prefix, cluster: 0, rank: 0 };
   for (let cluster = 0; cluster < clusters.length; cluster++) {
     entry.cluster = cluster;
+    entry.rank = 0;
     for (const text of clusters[cluster].prefixes) if (readPrefix(text, prefix)) yield entry;
+    for (const [text, rank] of clusters[cluster].learned ?? []) {
+      entry.rank = rank;
+      if (readPrefix(text, prefix)) yield entry;
+    }
   }
 }
 
