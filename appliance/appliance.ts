@@ -8,6 +8,7 @@ export {
   type ApplianceDeps,
   type RunningAppliance,
 } from './io/running-appliance.ts';
+export { openVolume, type VolumeSpec } from './io/disk-volume.ts';
 export { decideAdmission, type Admission, type AdmissionFacts } from './store/admission.ts';
 export { EvictionOrder } from './store/eviction.ts';
 export { HALF_LIFE_MS, viewsPerDay, warmed, type Heat } from './store/heat.ts';

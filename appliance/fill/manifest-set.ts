@@ -5,6 +5,9 @@ import type { ManifestEntry, ManifestHeader } from '#control-plane/contract.ts';
 import type { FileId } from '#upstream/contract.ts';
 import type { WantedFile } from '../store/store.ts';
 
+const FILES_PER_PIECE = 5000; // between two turns of the event loop: some 10 ms
+const INDEX_MAX = 2 ** 21; // above MANIFEST_ENTRIES_MAX; 32 + 21 bits are exact in a double
+
 export interface Wanted extends WantedFile {
   readonly fileId: FileId;
   readonly isUrgent: boolean;
@@ -21,47 +24,95 @@ export class ManifestSet {
    */
   readonly order: readonly Wanted[];
 
-  constructor(
-    version: number,
-    fillDensity: number,
-    entries: readonly ManifestEntry[],
-    applianceId: string,
-  ) {
+  private constructor(version: number, fillDensity: number, ranked: RankedFiles) {
     this.version = version;
     this.fillDensity = fillDensity;
-    this.order = entries
-      .map(({ fileId, sizeBytes, titles, density, urgent }) => ({
-        wanted: { fileId, sizeBytes, titles, density, isUrgent: urgent === true },
-        band: density > 0 ? Math.floor(Math.log2(density)) : -Infinity,
-        own: hash32(`${applianceId} ${fileId}`),
-      }))
-      .sort(compareRanked)
-      .map(({ wanted }) => wanted);
-    this.files = new Map(this.order.map((file) => [file.fileId, file]));
-    this.bytes = this.order.reduce((sum, file) => sum + file.sizeBytes, 0);
+    this.order = ranked.order;
+    this.files = ranked.files;
+    this.bytes = ranked.bytes;
   }
 
-  static of(header: ManifestHeader, entries: readonly ManifestEntry[]): ManifestSet {
-    return new ManifestSet(header.version, header.fillDensity, entries, header.applianceId);
+  static empty(): ManifestSet {
+    return new ManifestSet(0, 0, { order: [], files: new Map(), bytes: 0 });
+  }
+
+  /** In pieces: with 400,000 entries it takes a second, in which viewers are served. */
+  static async of(header: ManifestHeader, entries: readonly ManifestEntry[]): Promise<ManifestSet> {
+    const pieces = rank(entries, header.applianceId);
+    for (;;) {
+      const piece = pieces.next();
+      if (piece.done === true)
+        return new ManifestSet(header.version, header.fillDensity, piece.value);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 }
 
-export const NO_MANIFEST = new ManifestSet(0, 0, [], '');
+export const NO_MANIFEST = ManifestSet.empty();
 
-interface Ranked {
-  readonly wanted: Wanted;
+interface RankedFiles {
+  readonly order: readonly Wanted[];
+  readonly files: ReadonlyMap<FileId, Wanted>;
+  readonly bytes: number;
+}
+
+/** Files that are wanted alike, and this box's own number of each. */
+interface Band {
+  readonly isUrgent: boolean;
   readonly band: number;
-  readonly own: number;
+  readonly files: Wanted[];
+  readonly own: number[];
 }
 
-function compareRanked(a: Ranked, b: Ranked): number {
-  if (a.wanted.isUrgent !== b.wanted.isUrgent) return a.wanted.isUrgent ? -1 : 1;
-  if (a.band !== b.band) return b.band > a.band ? 1 : -1;
-  return a.own - b.own || (a.wanted.fileId < b.wanted.fileId ? -1 : 1);
+function* rank(
+  entries: readonly ManifestEntry[],
+  applianceId: string,
+): Generator<undefined, RankedFiles> {
+  const bands = new Map<string, Band>();
+  for (const [at, { fileId, sizeBytes, titles, density, urgent }] of entries.entries()) {
+    if (at % FILES_PER_PIECE === FILES_PER_PIECE - 1) yield;
+    const isUrgent = urgent === true;
+    const band = bandOf(density);
+    const key = `${isUrgent} ${band}`;
+    let found = bands.get(key);
+    if (found === undefined) bands.set(key, (found = { isUrgent, band, files: [], own: [] }));
+    found.files.push({ fileId, sizeBytes, titles, density, isUrgent });
+    found.own.push(hash32(`${applianceId} ${fileId}`));
+  }
+  const order: Wanted[] = [];
+  const files = new Map<FileId, Wanted>();
+  let bytes = 0;
+  for (const band of [...bands.values()].sort(compareBands)) {
+    yield;
+    for (const at of sortedByOwn(band.own)) {
+      const wanted = band.files[at];
+      order.push(wanted);
+      files.set(wanted.fileId, wanted);
+      bytes += wanted.sizeBytes;
+      if (order.length % FILES_PER_PIECE === 0) yield;
+    }
+  }
+  return { order, files, bytes };
+}
+
+function compareBands(a: Band, b: Band): number {
+  if (a.isUrgent !== b.isUrgent) return a.isUrgent ? -1 : 1;
+  return b.band > a.band ? 1 : -1;
+}
+
+/** Indexes in order of `own`, equal ones as they came: number and index in one double, which sorts without a comparator. */
+function sortedByOwn(own: readonly number[]): number[] {
+  const keys = Float64Array.from(own, (number, at) => number * INDEX_MAX + at).sort();
+  return Array.from(keys, (key) => key % INDEX_MAX);
+}
+
+/** The power of two of a forecast: files of one band are wanted alike. */
+export function bandOf(density: number): number {
+  return density > 0 ? Math.floor(Math.log2(density)) : -Infinity;
 }
 
 /** FNV-1a with a final mix: spreads, proves nothing. */
-function hash32(text: string): number {
+export function hash32(text: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < text.length; at++) {
     hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);

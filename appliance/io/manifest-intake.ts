@@ -80,7 +80,7 @@ export class ManifestIntake {
     const versionInUse = this.#current.version;
     const opened = await readManifest(bytes, ring, { applianceId, clusterId, versionInUse });
     if (!opened.ok) return failed(refusal(`${opened.failure.refusal}: ${opened.failure.detail}`));
-    const manifest = ManifestSet.of(opened.value.header, opened.value.entries);
+    const manifest = await ManifestSet.of(opened.value.header, opened.value.entries);
     const roomBytes = this.#deps.roomBytes();
     if (manifest.bytes <= roomBytes) return success(manifest);
     return failed(

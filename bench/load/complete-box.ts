@@ -40,6 +40,10 @@ export interface BoxOptions {
   /** Core to run on; null: any. */
   readonly isPinned: boolean;
   readonly reactiveShare?: number;
+  /** Absent: one, with room for four times what was published. */
+  readonly volumes?: readonly { readonly path: string; readonly capacityBytes: number }[];
+  /** 0: nothing is read back. Absent: the default. */
+  readonly scrubBytesPerSecond?: number;
 }
 
 export interface BenchBox extends RunningServer {
@@ -193,18 +197,30 @@ export class CompleteCdn implements AsyncDisposable {
       publicBaseUrl: `http://${this.address}:${port}`,
       admin: { address: this.address, port: adminPort },
       stateDir: path.join(stateDir, 'state'),
-      volumes: [{ path: volume, capacityBytes: Math.max(GIB, 4 * total) }],
+      volumes: options.volumes ?? [{ path: volume, capacityBytes: Math.max(GIB, 4 * total) }],
       enrolmentTokenFile: this.#write(`${applianceId}.token`, answer.token),
       applianceClass: 'flash',
       servingBps: 100_000_000_000,
       reactiveShare: options.reactiveShare ?? 1,
       sender: options.sender,
       hotCacheBytes: 512 * MIB,
+      ...(options.scrubBytesPerSecond === undefined
+        ? {}
+        : { integrity: { scrubBytesPerSecond: options.scrubBytesPerSecond } }),
       miss: { firstByteMsMax: CALL_MS_MAX }, // a busy machine's origin is slow while the box is warmed
     };
-    const server = await this.#daemon('appliance', config, applianceId, options.isPinned);
+    const file = this.#write(`${applianceId}.json`, JSON.stringify(config, null, 2));
+    const server = await this.#spawn('appliance', applianceId, file, options.isPinned);
     const statusUrl = `http://${this.address}:${adminPort}/status`;
     return Object.assign(server, { port, adminPort, statusOf: () => call('GET', statusUrl) });
+  }
+
+  /** Starts a box that ended once more, with the configuration and the disks that it had. */
+  async again(box: BenchBox): Promise<BenchBox> {
+    const file = path.join(this.directory, `${box.name}.json`);
+    const server = await this.#spawn('appliance', box.name, file, false);
+    const { port, adminPort, statusOf } = box;
+    return Object.assign(server, { port, adminPort, statusOf });
   }
 
   /** Pulls every chunk of `file` through the box until it says that each is a hit. */
@@ -257,13 +273,17 @@ export class CompleteCdn implements AsyncDisposable {
     return { bytes, cacheStatus: answer.headers.get('cache-status') ?? '' };
   }
 
-  async #daemon(
-    name: string,
-    config: unknown,
-    instance = name,
-    isPinned = false,
-  ): Promise<RunningServer> {
+  async #daemon(name: string, config: unknown, instance = name): Promise<RunningServer> {
     const file = this.#write(`${instance}.json`, JSON.stringify(config, null, 2));
+    return this.#spawn(name, instance, file, false);
+  }
+
+  async #spawn(
+    name: string,
+    instance: string,
+    file: string,
+    isPinned: boolean,
+  ): Promise<RunningServer> {
     const argv = [process.execPath, ...NODE_FLAGS, CLI, name, '--config', file];
     const server = await startServer(
       instance,
