@@ -5,6 +5,7 @@
  *             (2) the index and initialization ranges are those of the listing, which were read from the file
  * Source:     ISO/IEC 23009-1 5.3, 8.3 (on-demand profile); ETSI TS 103 998 (ContentSteering)
  */
+import { escaped } from '#base/markup.ts';
 import type { Pathway } from './pathways.ts';
 import type { StreamFile, Tracks } from './tracks.ts';
 
@@ -89,12 +90,4 @@ function frameRateText(rate: number): string {
   return Math.abs((ntsc * 1000) / 1001 - rate) < 0.001
     ? `${ntsc * 1000}/1001`
     : `${Math.round(rate * 1000)}/1000`;
-}
-
-function escaped(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
 }

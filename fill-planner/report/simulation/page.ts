@@ -5,6 +5,7 @@
  * Invariants: (1) no script, style, font or image comes from elsewhere; it opens from a disk and prints
  *             (2) every text from a scenario is escaped
  */
+import { escaped } from '#base/markup.ts';
 import { stringify } from 'yaml';
 import type { SimulationResult } from '../../simulate/result.ts';
 import { bandOf, FIGURES } from './figures.ts';
@@ -140,12 +141,4 @@ function tableHtml({ id, title, note, columns, rows }: Table): string {
 <div class="scroll"><table id="table-${escaped(id)}"><thead><tr>${head}</tr></thead><tbody>
 ${body}
 </tbody></table></div></section>`;
-}
-
-function escaped(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
 }
