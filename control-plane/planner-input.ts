@@ -3,15 +3,18 @@
  *
  * Invariants: (1) storage is the least of what the box enrolled with and what its last heartbeat has left: a
  *                 box that lost a disk is planned for the rest
- *             (2) everything is in a fixed order: the same state gives the same input
+ *             (2) denied titles and revoked boxes are not planned
+ *             (3) everything is in a fixed order: the same state gives the same input
  */
 import type { PlannerInput } from '#fill-planner/contract.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Site } from './contract.ts';
+import type { DenySet } from './denials.ts';
 import type { Box } from './fleet.ts';
 
 export interface PlannerInputState {
   readonly catalogue: Pick<Catalogue, 'epoch' | 'titles' | 'ordinalOf'>;
+  readonly denied: Pick<DenySet, 'has' | 'isRevoked'>;
   readonly sites: readonly Site[];
   readonly boxes: readonly Box[];
   readonly demand: PlannerInput['demand'];
@@ -22,7 +25,9 @@ export function plannerInput(
   planDate: string,
   nowMs: number,
 ): PlannerInput {
-  const boxes = [...state.boxes].sort(by((box) => box.record.applianceId));
+  const boxes = state.boxes
+    .filter(({ record }) => !state.denied.isRevoked(record.applianceId))
+    .sort(by((box) => box.record.applianceId));
   return {
     epoch: state.catalogue.epoch,
     planDate,
@@ -40,6 +45,7 @@ export function plannerInput(
       servingBps: record.servingBps,
     })),
     titles: [...state.catalogue.titles()]
+      .filter(({ listing }) => !state.denied.has('title', listing.titleId))
       .sort(by((title) => title.listing.titleId))
       .map(({ listing, takenInAtMs }) => ({
         listing,

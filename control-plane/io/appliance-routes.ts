@@ -83,7 +83,7 @@ export function applianceRoutes(server: Server, plane: Plane): void {
 }
 
 function sourcesFor(plane: Plane, box: Box, wanted: SourcesRequest): FillSources {
-  const { catalogue, clock, config, fleet, manifests } = plane;
+  const { catalogue, clock, config, denials, fleet, manifests } = plane;
   const asker = fleet.sourceBox(box.record);
   const { standard, sites } = config.fillEscalation;
   // A viewer waits for a miss: nothing is put off for it.
@@ -99,7 +99,8 @@ function sourcesFor(plane: Plane, box: Box, wanted: SourcesRequest): FillSources
     files: wanted.fileIds.map((fileId) => {
       const file = catalogue.file(fileId);
       // A file of no title has no source: nobody may fetch what nobody may show.
-      if (file === undefined || file.titles.length === 0) {
+      const titles = denials.current.titlesOf(fileId, file?.titles ?? []);
+      if (file === undefined || titles.length === 0) {
         return { fileId, titles: [], sources: [] };
       }
       const { ordinal } = file;
@@ -115,7 +116,7 @@ function sourcesFor(plane: Plane, box: Box, wanted: SourcesRequest): FillSources
       const origin = config.origin.baseUrl;
       return {
         fileId,
-        titles: file.titles.slice(0, 64),
+        titles: titles.slice(0, 64),
         sources: [...rankSources(asker, fileId, holders, origin, candidates, policy)],
       };
     }),

@@ -23,14 +23,22 @@ export class Authentication {
   readonly #keys: ControlPlaneKeys;
   readonly #fleet: Fleet;
   readonly #clock: Clock;
+  readonly #isRevoked: (applianceId: string) => boolean;
   readonly #boxes = new WeakMap<FastifyRequest, Box>(); // verified once per request
   readonly #budgets = new LRUCache<string, TokenBucket>({ max: ADDRESSES_KEPT });
 
-  constructor(config: ControlPlaneConfig, keys: ControlPlaneKeys, fleet: Fleet, clock: Clock) {
+  constructor(
+    config: ControlPlaneConfig,
+    keys: ControlPlaneKeys,
+    fleet: Fleet,
+    clock: Clock,
+    isRevoked: (applianceId: string) => boolean,
+  ) {
     this.#config = config;
     this.#keys = keys;
     this.#fleet = fleet;
     this.#clock = clock;
+    this.#isRevoked = isRevoked;
   }
 
   /** The name of the calling service, which must have `role`. */
@@ -68,8 +76,18 @@ export class Authentication {
         `appliance ${opened.value.sub} is not enrolled with this key: it was removed, ask the operator for a new enrolment token`,
       );
     }
+    this.refuseRevoked(box.record.applianceId);
     this.#boxes.set(request, box);
     return box;
+  }
+
+  refuseRevoked(applianceId: string): void {
+    if (!this.#isRevoked(applianceId)) return;
+    throw new HttpProblem(
+      403,
+      'appliance-revoked',
+      `appliance ${applianceId} is revoked: its operator can allow it again with "nightfill appliance allow ${applianceId}"`,
+    );
   }
 
   /** Calls that anybody may try are counted per address. */

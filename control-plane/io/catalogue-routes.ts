@@ -68,7 +68,11 @@ export interface TitleSummary {
 }
 
 export function titleSummaries(plane: Plane): readonly TitleSummary[] {
-  return [...plane.catalogue.titles()].map(({ listing, takenInAtMs }) => ({
+  const denied = plane.denials.current;
+  const titles = [...plane.catalogue.titles()].filter(
+    ({ listing }) => !denied.has('title', listing.titleId),
+  );
+  return titles.map(({ listing, takenInAtMs }) => ({
     titleId: listing.titleId,
     name: listing.name,
     kind: listing.kind,
@@ -114,6 +118,13 @@ function decide(plane: Plane, listing: TitleListing): Exclude<Intake, { verdict:
 
 function titleOr404(plane: Plane, titleId: string): CatalogueTitle {
   const title = plane.catalogue.title(titleId);
+  if (plane.denials.current.has('title', titleId)) {
+    throw new HttpProblem(
+      403,
+      'title-denied',
+      `title ${titleId} was taken down: "nightfill takedown --list" says why, "--lift" allows it again`,
+    );
+  }
   if (title !== undefined) return title;
   throw new HttpProblem(
     404,

@@ -141,6 +141,35 @@ const MIGRATIONS: readonly string[] = [
     todo TEXT NOT NULL
   );
   `,
+  `
+  CREATE TABLE denials (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    value TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    who TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    version INTEGER NOT NULL,       -- of the deny list that named it first
+    lifted_ms INTEGER,              -- NULL: in force
+    lifted_by TEXT
+  );
+  CREATE UNIQUE INDEX denials_in_force ON denials (kind, value) WHERE lifted_ms IS NULL;
+  CREATE TABLE denial_acks (
+    appliance_id TEXT NOT NULL REFERENCES appliances (appliance_id) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (appliance_id, version)
+  ) WITHOUT ROWID;
+  CREATE TABLE denial_deletions (
+    denial_id INTEGER NOT NULL REFERENCES denials (id),
+    appliance_id TEXT NOT NULL REFERENCES appliances (appliance_id) ON DELETE CASCADE,
+    at_ms INTEGER NOT NULL,
+    files INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    proof TEXT NOT NULL,            -- JWS by the box's key
+    PRIMARY KEY (denial_id, appliance_id)
+  ) WITHOUT ROWID;
+  `,
 ];
 
 export function openDatabase(file: string): Db {

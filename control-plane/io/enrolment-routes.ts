@@ -241,6 +241,7 @@ async function accessTokenFor(
   if (record === undefined) {
     throw refuse('appliance-unknown', 'no such appliance is enrolled; enrol it with a new token');
   }
+  plane.authentication.refuseRevoked(record.applianceId);
   const key = await importVerifyingKey(record.publicJwk);
   const wallMs = plane.clock.wallMs();
   const nowSeconds = Math.floor(wallMs / MILLISECONDS);

@@ -18,7 +18,7 @@ import {
   type Heartbeat,
 } from '#appliance/contract.ts';
 import { messageOf, type Outcome } from '#base/outcome.ts';
-import type { ApplianceId, HeartbeatAnswer } from '../contract.ts';
+import type { ApplianceId, HeartbeatAnswer, PushedDocument } from '../contract.ts';
 import { fillWindowAt } from '../fill-window.ts';
 import { closeInWords, SILENT_AFTER_MS } from '../health-machine.ts';
 import { TokenBucket } from '../token-bucket.ts';
@@ -35,6 +35,7 @@ const FULL_WAIT_MS = 10_000; // a list that was asked for is not asked for again
 const RESYNCS_BURST = 32; // full holdings asked of the whole fleet at once
 const RESYNCS_PER_SECOND = 8;
 const ANSWER_BACKLOG_BYTES_MAX = 256 * 1024; // of a box that does not read
+const PUSH_BACKLOG_BYTES_MAX = 4 * 1024 * 1024; // likewise, for what must not wait
 const REASON_BYTES_MAX = 120; // a close frame holds 123
 
 const CLOSE = { policy: 1008, tooBig: 1009, badData: 1007, unsupported: 1003, goingAway: 1001 };
@@ -97,6 +98,9 @@ export class HeartbeatConnections {
     socket.on('close', (code) => {
       this.#closed(connection, code);
     });
+    // Whatever was denied while it was away holds there before its first heartbeat is answered.
+    const { document } = this.#plane().denials;
+    if (document !== null) sendDocument(socket, { type: 'denials', document });
     log.info({ applianceId }, 'appliance connected');
     const event = { name: 'connected' } as const;
     standingChanged(fleet.hear(applianceId, event, nowMs, clock.wallMs()));
@@ -108,6 +112,16 @@ export class HeartbeatConnections {
     connection.isReplaced = true;
     this.#live.delete(applianceId);
     connection.socket.close(CLOSE_REMOVED, why.slice(0, REASON_BYTES_MAX));
+  }
+
+  /** To every connected box, at once. A box that does not read gets it with its next connection. */
+  push(pushed: PushedDocument): void {
+    const text = JSON.stringify(pushed);
+    for (const { socket } of this.#live.values()) {
+      if (socket.readyState === socket.OPEN && socket.bufferedAmount < PUSH_BACKLOG_BYTES_MAX) {
+        socket.send(text);
+      }
+    }
   }
 
   /** The control plane stops: no box is gone because of that. */
@@ -185,11 +199,17 @@ export class HeartbeatConnections {
         connection.fullAskedAtMs = null;
         holdings.takeFull(frame);
         publisher.changed('soon');
+        return;
+      case 'denials-ack':
+        this.#plane().denials.acknowledged(applianceId, frame.version);
+        return;
+      case 'denials-proof':
+        void this.#plane().denials.proved(applianceId, frame.proof);
     }
   }
 
   #heartbeat(connection: Connection, heartbeat: Heartbeat, nowMs: number): void {
-    const { alarms, clock, fleet, log, standingChanged, traffic } = this.#plane();
+    const { alarms, clock, denials, fleet, log, standingChanged, traffic } = this.#plane();
     const { applianceId, replacedBootId } = connection;
     const wallMs = clock.wallMs();
     const box = fleet.box(applianceId);
@@ -202,6 +222,7 @@ export class HeartbeatConnections {
       );
     }
     traffic.fromBox(applianceId, heartbeat, wallMs);
+    denials.acknowledged(applianceId, heartbeat.versions.denials);
     standingChanged(fleet.heartbeat(applianceId, heartbeat, nowMs, wallMs));
     const verdict = box.holdings.compare(heartbeat.holdings);
     if (verdict === 'current') connection.fullAskedAtMs = null; // deltas led there as well
@@ -219,7 +240,7 @@ export class HeartbeatConnections {
   }
 
   async #answer(connection: Connection, sequence: number, resyncHoldings: boolean): Promise<void> {
-    const { clock, fleet, keys, manifests, signedClock } = this.#plane();
+    const { clock, denials, fleet, keys, manifests, signedClock } = this.#plane();
     const { applianceId, socket } = connection;
     const signedTime = await signedClock.now();
     // Signing took a moment: the connection may be gone, and with it everything that would be read below.
@@ -235,7 +256,7 @@ export class HeartbeatConnections {
         manifest: manifests.versionOf(applianceId),
         sources: fleet.sourcesVersion,
         keys: keys.ring.version,
-        denials: 0, // no title, file, key or issuer can be denied yet
+        denials: denials.current.version,
         configuration: site.configuration,
       },
       fillWindow: fillWindowAt(site.site.fillWindow, clock.wallMs()),
@@ -252,6 +273,10 @@ export class HeartbeatConnections {
     connection.closeReason = reason;
     socket.close(code, Buffer.from(reason).subarray(0, REASON_BYTES_MAX).toString('utf8'));
   }
+}
+
+function sendDocument(socket: WebSocket, pushed: PushedDocument): void {
+  socket.send(JSON.stringify(pushed));
 }
 
 /** A list that was asked for is always welcome; one that was not, within the box's budget. */

@@ -11,6 +11,7 @@ import type { Logger } from '#base/log.ts';
 import { messageOf } from '#base/outcome.ts';
 import { MIB } from '#base/units.ts';
 import type { Catalogue } from '../catalogue.ts';
+import type { DenySet } from '../denials.ts';
 import { contentKeyOf, encodeManifest, manifestContent, manifestEntries } from '../manifest.ts';
 import type { PlanStore } from './plan-store.ts';
 
@@ -18,6 +19,7 @@ const CACHE_BYTES_MAX = 256 * MIB;
 
 export interface CurrentManifest {
   readonly version: number;
+  readonly entries: number;
   readonly bytes: Buffer;
 }
 
@@ -28,6 +30,7 @@ interface Expanded extends CurrentManifest {
 export class Manifests {
   readonly #plans: PlanStore;
   readonly #catalogue: Catalogue;
+  readonly #denials: () => DenySet;
   readonly #key: SigningKey;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -39,9 +42,17 @@ export class Manifests {
   readonly #inFlight = new Map<string, Promise<Expanded | null>>();
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(plans: PlanStore, catalogue: Catalogue, key: SigningKey, clock: Clock, log: Logger) {
+  constructor(
+    plans: PlanStore,
+    catalogue: Catalogue,
+    denials: () => DenySet,
+    key: SigningKey,
+    clock: Clock,
+    log: Logger,
+  ) {
     this.#plans = plans;
     this.#catalogue = catalogue;
+    this.#denials = denials;
     this.#key = key;
     this.#clock = clock;
     this.#log = log;
@@ -101,7 +112,12 @@ export class Manifests {
     if (stored === null) return null;
     const order = this.#plans.order(stored.plan.orderVersion);
     if (order === null) return null; // the foreign key keeps it; a later plan set replaced both
-    const entries = manifestEntries(stored.plan, order, this.#catalogue);
+    const denials = this.#denials();
+    const entries = manifestEntries(stored.plan, order, {
+      fileIdOf: (ordinal) => this.#catalogue.fileIdOf(ordinal),
+      sizeOf: (fileId) => this.#catalogue.sizeOf(fileId),
+      titlesOf: (fileId) => denials.titlesOf(fileId, this.#catalogue.titlesOf(fileId)),
+    });
     const version = this.#plans.manifestVersion(applianceId, contentKeyOf(entries, stored.plan));
     const content = manifestContent(entries);
     const nowMs = this.#clock.wallMs();
@@ -115,13 +131,15 @@ export class Manifests {
       ({ fileId }) => this.#catalogue.ordinalOf(fileId) ?? 0,
     );
     this.#known.set(applianceId, { basis, version, ordinals: ordinals.sort() });
-    const expanded = { basis, version, bytes };
+    const expanded = { basis, version, entries: entries.length, bytes };
     this.#cache.set(applianceId, expanded);
     return expanded;
   }
 
   #basisOf(applianceId: string): string | null {
     const run = this.#plans.runOf(applianceId);
-    return run === null ? null : `${run} ${this.#catalogue.shared}`;
+    return run === null
+      ? null
+      : `${run} ${this.#catalogue.shared} ${this.#denials().contentVersion}`;
   }
 }

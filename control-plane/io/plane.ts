@@ -15,6 +15,8 @@ import type { ControlPlaneKeys } from '../trust.ts';
 import type { Alarms } from './alarms.ts';
 import type { Authentication } from './authentication.ts';
 import type { DemandStore } from './demand-store.ts';
+import type { DenialDesk } from './denial-desk.ts';
+import type { DenialStore } from './denial-store.ts';
 import type { Manifests } from './manifests.ts';
 import type { PlanStore } from './plan-store.ts';
 import type { PlanningRuns } from './planning-runs.ts';
@@ -31,6 +33,8 @@ export interface Plane {
   readonly store: Store;
   readonly plans: PlanStore;
   readonly demand: DemandStore;
+  readonly denials: DenialDesk;
+  readonly denialStore: DenialStore;
   readonly catalogue: Catalogue;
   readonly fleet: Fleet;
   readonly traffic: Traffic;

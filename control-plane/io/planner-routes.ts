@@ -35,6 +35,7 @@ export function plannerRoutes(server: Server, plane: Plane): void {
       return plannerInput(
         {
           catalogue: plane.catalogue,
+          denied: plane.denials.current,
           sites: plane.fleet.sites().map(({ site }) => site),
           boxes: plane.fleet.boxes(),
           demand: [...plane.demand.demand(planDate)],

@@ -161,6 +161,7 @@ function removeAppliance(plane: Plane, applianceId: string, who: string): void {
   plane.routes.judgeSoon();
   plane.manifests.forget(applianceId);
   plane.traffic.forget(applianceId);
+  plane.denials.forget(applianceId);
   plane.disconnect(applianceId, 'removed by the operator');
   plane.publisher.changed('now');
   plane.audit(who, 'appliance removed', applianceId);

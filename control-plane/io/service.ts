@@ -27,6 +27,9 @@ import { Authentication } from './authentication.ts';
 import { catalogueRoutes } from './catalogue-routes.ts';
 import { openDatabase, type Db } from './database.ts';
 import { DemandStore } from './demand-store.ts';
+import { DenialDesk } from './denial-desk.ts';
+import { denialRoutes } from './denial-routes.ts';
+import { DenialStore } from './denial-store.ts';
 import { enrolmentRoutes } from './enrolment-routes.ts';
 import { answerProblems } from './error-answers.ts';
 import { fleetRoutes, HEARTBEAT_SOCKET } from './fleet-routes.ts';
@@ -48,6 +51,7 @@ import { nextPrefixesVersion, Store } from './store.ts';
 
 const STATE_FORMAT = '1';
 const TICK_MS = 250; // silence is noticed within 3 s + this
+const REVOKED = 'revoked by the operator';
 const KEEP_HOLDINGS_MS = 10 * SECOND_MS;
 const BODY_BYTES_MAX = 1 * MIB; // routes that take more say so
 const HEADER_BYTES_MAX = 16 * KIB;
@@ -105,7 +109,7 @@ async function assemble(
       ),
   });
   const publisher = new SnapshotPublisher({
-    parts: () => fleet.parts(config.origin.baseUrl),
+    parts: () => denials.current.over(fleet.parts(config.origin.baseUrl)),
     freezeLoads: () => fleet.freezeLoads(),
     key: keys.manifestKey,
     clock,
@@ -114,6 +118,25 @@ async function assemble(
     reserveVersions: (upTo) => store.setNumber('snapshot_version_reserved', upTo),
   });
   const boxes = new HeartbeatConnections(() => plane, clock.monotonicMs());
+  const denialStore = new DenialStore(db);
+  const denials = new DenialDesk({
+    kept: denialStore,
+    numbers: store,
+    key: keys.manifestKey,
+    clock,
+    log,
+    boxRecord: (applianceId) => fleet.box(applianceId)?.record,
+    onChange: (set, document) => {
+      publisher.changed('now'); // nobody new is sent there, while the boxes are told
+      boxes.push({ type: 'denials', document });
+      for (const { kind, value } of set.inForce) {
+        if (kind !== 'appliance' || fleet.box(value)?.health.connected !== true) continue;
+        boxes.disconnect(value, REVOKED);
+        const event = { name: 'closed', why: `was closed: ${REVOKED}` } as const;
+        plane.standingChanged(fleet.hear(value, event, clock.monotonicMs(), clock.wallMs()), true);
+      }
+    },
+  });
   const plane: Plane = {
     config,
     keys,
@@ -122,12 +145,14 @@ async function assemble(
     store,
     plans,
     demand,
+    denials,
+    denialStore,
     catalogue,
     fleet,
     traffic,
     alarms,
     publisher,
-    manifests: new Manifests(plans, catalogue, keys.manifestKey, clock, log),
+    manifests: new Manifests(plans, catalogue, () => denials.current, keys.manifestKey, clock, log),
     planning: new PlanningRuns(
       config.planning,
       clock,
@@ -145,7 +170,9 @@ async function assemble(
       publish: () => publisher.changed('soon'),
     }),
     signedClock: new SignedClock(keys.manifestKey, clock),
-    authentication: new Authentication(config, keys, fleet, clock),
+    authentication: new Authentication(config, keys, fleet, clock, (applianceId) =>
+      denials.current.isRevoked(applianceId),
+    ),
     standingChanged: (change, isMeant = false) => {
       if (change === null) return;
       publisher.changed('now'); // first of all: viewers wait for this
@@ -272,6 +299,7 @@ async function buildServer(plane: Plane, boxes: HeartbeatConnections): Promise<S
   routeRoutes(server, plane);
   applianceRoutes(server, plane);
   plannerRoutes(server, plane);
+  denialRoutes(server, plane);
   fleetRoutes(server, plane, boxes);
   await pageRoutes(server, plane);
   return server;
@@ -292,9 +320,10 @@ class RunningControlPlane implements ControlPlane {
   }
 
   async start(): Promise<{ readonly address: string; readonly port: number }> {
-    const { clock, config, demand, fleet, planning, publisher, standingChanged, store } =
+    const { clock, config, demand, denials, fleet, planning, publisher, standingChanged, store } =
       this.plane;
     const { address, port } = config.listen;
+    await denials.start(); // before a box connects
     try {
       await this.#server.listen({ host: address, port });
     } catch (thrown) {
@@ -334,6 +363,7 @@ class RunningControlPlane implements ControlPlane {
     this.#parts.origin.stop();
     this.plane.routes.stop();
     this.#parts.boxes.stop();
+    this.plane.denials.stop();
     await this.plane.publisher.stop();
     await this.plane.planning.stop();
     await this.#server.close();

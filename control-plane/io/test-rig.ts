@@ -7,12 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { request, WebSocket } from 'undici';
-import type {
-  Heartbeat,
-  HoldingsDelta,
-  HoldingsFull,
-  ViewRecordBatch,
-} from '#appliance/contract.ts';
+import type { ApplianceFrame, Heartbeat, ViewRecordBatch } from '#appliance/contract.ts';
 import { systemClock } from '#base/clock.ts';
 import { withDefaults } from '#base/config.ts';
 import { generateSigningKey, importSigningKey, signCompact, type SigningKey } from '#base/jws.ts';
@@ -24,7 +19,7 @@ import {
   applyDelta,
   ASSERTION_AUDIENCE,
   ASSERTION_GRANT_TYPE,
-  checkHeartbeatAnswer,
+  checkControlPlaneFrame,
   JWS_TYPE,
   openFleetMessage,
   openKeys,
@@ -32,6 +27,7 @@ import {
   type FleetSnapshot,
   type HeartbeatAnswer,
   type KeyRing,
+  type PushedDocument,
   type ServiceRole,
   type Site,
 } from '../contract.ts';
@@ -197,6 +193,7 @@ export class RigBox {
   #socket: WebSocket | null = null;
   #sequence = 0;
   #answers: HeartbeatAnswer[] = [];
+  readonly pushed: PushedDocument[] = [];
   closed: { readonly code: number; readonly reason: string } | null = null;
 
   private constructor(rig: Rig, applianceId: string, key: SigningKey) {
@@ -272,9 +269,10 @@ export class RigBox {
     this.#socket = socket;
     this.#rig.onClose(() => socket.close());
     socket.addEventListener('message', (event) => {
-      const checked = checkHeartbeatAnswer(JSON.parse(String(event.data)));
+      const checked = checkControlPlaneFrame(JSON.parse(String(event.data)));
       if (!checked.ok) throw new Error(checked.failure.join('; '));
-      this.#answers.push(checked.value);
+      if (checked.value.type === 'answer') this.#answers.push(checked.value);
+      else this.pushed.push(checked.value);
     });
     socket.addEventListener('close', ({ code, reason }) => {
       this.closed = { code, reason };
@@ -289,7 +287,7 @@ export class RigBox {
     this.#socket?.close();
   }
 
-  send(frame: Heartbeat | HoldingsDelta | HoldingsFull | string): void {
+  send(frame: ApplianceFrame | string): void {
     this.#socket?.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
   }
 
