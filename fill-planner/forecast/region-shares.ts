@@ -14,12 +14,14 @@ import type { RegionTree } from './region-tree.ts';
 import { RateStrength, shrunkFactor } from './shrinkage.ts';
 
 export interface RegionShares {
-  /** The factor of every programme at a node against its parent: nodes x programmes, row-major. */
+  /** By slot and programme, row-major: the factor of a programme at a node against its parent. */
   readonly factors: Float64Array;
+  /** Slot of each node; -1 where its factors are all 1: the world, and a child without siblings. */
+  readonly slots: Int32Array;
   readonly strengths: readonly number[]; // b by level of the tree; that of the world is not used
 }
 
-const HALF_LIFE_DAYS = 14;
+export const REGION_HALF_LIFE_DAYS = 14;
 
 export function learnRegionShares(
   catalogue: ForecastCatalogue,
@@ -28,28 +30,30 @@ export function learnRegionShares(
   atDay: number,
 ): RegionShares {
   const programmes = catalogue.programmes.length;
-  const nodes = tree.parents.length;
-  const counts = new Float64Array(nodes * programmes);
-  const expected = new Float64Array(nodes * programmes);
-  const today = new Float64Array(nodes * programmes);
-  const totals = new Float64Array(nodes);
+  const { sums, count } = sumSlots(tree);
+  const counts = new Float64Array(count * programmes);
+  const expected = new Float64Array(count * programmes);
+  const today = new Float64Array(count * programmes);
+  const totals = new Float64Array(count);
   let weightSum = 0;
   let squareSum = 0;
   for (const day of days) {
     if (day.day >= atDay) continue;
-    const weight = 0.5 ** ((atDay - day.day) / HALF_LIFE_DAYS);
-    const dayTotal = spread(catalogue, tree, day, today, totals);
+    const weight = 0.5 ** ((atDay - day.day) / REGION_HALF_LIFE_DAYS);
+    const dayTotal = spread(catalogue, tree, sums, day, today, totals);
     weightSum += weight * dayTotal;
     squareSum += weight * weight * dayTotal;
-    for (let node = 1; node < nodes; node++) {
-      const parent = tree.parents[node];
-      const part = totals[parent] > 0 ? totals[node] / totals[parent] : 0;
+    for (let node = 1; node < sums.length; node++) {
+      const own = sums[node];
+      const parent = sums[tree.parents[node]];
+      if (own === parent) continue;
+      const part = totals[parent] > 0 ? totals[own] / totals[parent] : 0;
       if (part === 0) continue;
       for (let t = 0; t < programmes; t++) {
         const above = today[parent * programmes + t];
         if (above === 0) continue;
-        expected[node * programmes + t] += weight * above * part;
-        counts[node * programmes + t] += weight * today[node * programmes + t];
+        expected[own * programmes + t] += weight * above * part;
+        counts[own * programmes + t] += weight * today[own * programmes + t];
       }
     }
   }
@@ -59,7 +63,20 @@ export function learnRegionShares(
     counts[i] *= worth;
     expected[i] *= worth;
   }
-  return factorsOf(tree, programmes, counts, expected);
+  return factorsOf(tree, sums, programmes, counts, expected);
+}
+
+/** Where the sums of each node are kept: a child without siblings has those of its parent, so the tree costs only where it forks. */
+function sumSlots(tree: RegionTree): { readonly sums: Int32Array; readonly count: number } {
+  const children = new Int32Array(tree.parents.length);
+  for (const parent of tree.parents) if (parent >= 0) children[parent]++;
+  const sums = new Int32Array(tree.parents.length);
+  let count = 1;
+  for (let node = 1; node < sums.length; node++) {
+    const parent = tree.parents[node];
+    sums[node] = children[parent] === 1 ? sums[parent] : count++;
+  }
+  return { sums, count };
 }
 
 /** Shares of every programme in one cluster, from the world's. */
@@ -73,7 +90,9 @@ export function sharesOfCluster(
   const programmes = world.length;
   into.set(world);
   for (const node of tree.paths[cluster].subarray(1)) {
-    for (let t = 0; t < programmes; t++) into[t] *= shares.factors[node * programmes + t];
+    const slot = shares.slots[node];
+    if (slot === -1) continue;
+    for (let t = 0; t < programmes; t++) into[t] *= shares.factors[slot * programmes + t];
   }
   let total = 0;
   for (let t = 0; t < programmes; t++) total += into[t];
@@ -85,6 +104,7 @@ export function sharesOfCluster(
 function spread(
   catalogue: ForecastCatalogue,
   tree: RegionTree,
+  sums: Int32Array,
   day: DemandDay,
   today: Float64Array,
   totals: Float64Array,
@@ -95,37 +115,45 @@ function spread(
   for (let i = 0; i < day.rows.length; i++) {
     if (day.clusters[i] < 0) continue;
     const t = catalogue.programmeOfTitle[catalogue.titleOfRow[day.rows[i]]];
+    let last = -1;
     for (const node of tree.paths[day.clusters[i]]) {
-      today[node * programmes + t] += day.views[i];
-      totals[node] += day.views[i];
+      if (sums[node] === last) continue;
+      last = sums[node];
+      today[last * programmes + t] += day.views[i];
+      totals[last] += day.views[i];
     }
   }
   return totals[0];
 }
 
+/** The factors take the place of the counts. */
 function factorsOf(
   tree: RegionTree,
+  sums: Int32Array,
   programmes: number,
   counts: Float64Array,
   expected: Float64Array,
 ): RegionShares {
   const byLevel = Array.from({ length: Math.max(...tree.levels) + 1 }, () => new RateStrength());
-  for (let node = 1; node < tree.parents.length; node++) {
-    // An only child says the same as its parent: it teaches nothing about how children differ.
+  const slots = Int32Array.from(sums, (own, node) =>
+    node > 0 && own !== sums[tree.parents[node]] ? own : -1,
+  );
+  for (let node = 1; node < slots.length; node++) {
+    if (slots[node] === -1) continue;
     const level = byLevel[tree.levels[node]];
     for (let t = 0; t < programmes; t++) {
-      const at = node * programmes + t;
+      const at = slots[node] * programmes + t;
       if (counts[at] !== expected[at]) level.add(counts[at], expected[at]);
     }
   }
   const strengths = byLevel.map((level) => level.strength());
-  const factors = new Float64Array(counts.length).fill(1);
-  for (let node = 1; node < tree.parents.length; node++) {
+  for (let node = 1; node < slots.length; node++) {
+    if (slots[node] === -1) continue;
     const b = strengths[tree.levels[node]];
     for (let t = 0; t < programmes; t++) {
-      const at = node * programmes + t;
-      factors[at] = shrunkFactor(counts[at], expected[at], b);
+      const at = slots[node] * programmes + t;
+      counts[at] = shrunkFactor(counts[at], expected[at], b);
     }
   }
-  return { factors, strengths };
+  return { factors: counts, slots, strengths };
 }

@@ -47,7 +47,8 @@ const TALK_SHARE = 0.02;
 const SPREAD_MASS_MIN = 30;
 const SCALE_VIEWS_MIN = 5; // a release with fewer views teaches no curve
 
-interface DayViews {
+/** Views by programme of one day, wherever the viewers live. */
+export interface DayViews {
   readonly day: number;
   readonly views: Float64Array; // by programme
   readonly total: number;
@@ -60,7 +61,16 @@ export function learnTitleShares(
   aheadDays = 0,
 ): TitleShares {
   const daily = days.filter(({ day }) => day < atDay).map((day) => programmeViews(catalogue, day));
-  const { programmes } = catalogue;
+  return learnShares(catalogue.programmes, daily, atDay, aheadDays);
+}
+
+/** The same from sums by programme and day, all before `atDay`, oldest first: rollups of a whole fleet. */
+export function learnShares(
+  programmes: readonly Programme[],
+  daily: readonly DayViews[],
+  atDay: number,
+  aheadDays = 0,
+): TitleShares {
   const releases = learnReleases(programmes, daily);
   const state = freshState(programmes.length);
   const nights: { day: number; wape: number }[] = [];
@@ -122,7 +132,6 @@ function freshState(programmes: number): ShareState {
   };
 }
 
-/** Views by programme of one day, wherever the viewers live. */
 function programmeViews(catalogue: ForecastCatalogue, day: DemandDay): DayViews {
   const views = new Float64Array(catalogue.programmes.length);
   let total = 0;
@@ -229,7 +238,9 @@ function score(
   const experts = expertShares(programmes, releases, state, day);
   const mix = mixed(classes, state, experts);
   const expectedTotal = (daily.findLast((past) => past.day === day - 7) ?? daily[at - 1]).total;
-  const settled: { readonly expected: number; readonly actual: number }[] = [];
+  const expected = new Float64Array(views.length);
+  const actual = new Float64Array(views.length);
+  let settled = 0;
   for (const name of ['new', 'decaying', 'catalogue'] as const) {
     const misses = new Float64Array(experts.length);
     const excess = state.excess[name];
@@ -245,13 +256,18 @@ function score(
       const mean = mix[t] * total;
       excess.squares += (views[t] - mean) ** 2 - mean;
       excess.mass += mean * mean;
-      if (name !== 'new') settled.push({ expected: mean, actual: views[t] });
+      if (name === 'new') continue;
+      expected[settled] = mean;
+      actual[settled] = views[t];
+      settled++;
     }
     if (classTotal === 0) continue;
     const losses = Array.from(misses, (miss) => miss / classTotal);
     state.weights[name] = learn(state.weights[name], losses, LEARNING);
   }
-  return settled.length > 0 ? errorOf(settled, expectedTotal / total) : null;
+  return settled > 0
+    ? errorOf(expected.subarray(0, settled), actual.subarray(0, settled), expectedTotal / total)
+    : null;
 }
 
 /**
@@ -259,24 +275,32 @@ function score(
  * news, not spoilt records: they are left out, and whether they came on top of the others or took from them, the
  * total counts as met where either reading meets it.
  */
-function errorOf(
-  settled: readonly { readonly expected: number; readonly actual: number }[],
-  totalRatio: number,
-): number {
-  const talk = Math.min(settled.length / 4, Math.max(TALK_MIN, TALK_SHARE * settled.length));
-  const rest = settled
-    .toSorted((a, b) => Math.abs(a.expected - a.actual) - Math.abs(b.expected - b.actual))
-    .slice(0, settled.length - Math.floor(talk));
+function errorOf(expected: Float64Array, actual: Float64Array, totalRatio: number): number {
+  const talk = Math.floor(
+    Math.min(expected.length / 4, Math.max(TALK_MIN, TALK_SHARE * expected.length)),
+  );
+  const misses = expected.map((mean, at) => Math.abs(mean - actual[at]));
+  const sorted = misses.toSorted();
+  const kept = expected.length - talk;
+  const limit = kept > 0 ? sorted[kept - 1] : -1;
+  let atLimit = 0; // of those that miss by exactly the limit, only so many are kept
+  for (let at = kept - 1; at >= 0 && sorted[at] === limit; at--) atLimit++;
+  const isKept = Uint8Array.from(misses, (miss) =>
+    miss < limit || (miss === limit && atLimit-- > 0) ? 1 : 0,
+  );
   let expectedSum = 0;
   let actualSum = 0;
-  for (const { expected, actual } of rest) {
-    expectedSum += expected;
-    actualSum += actual;
+  for (let at = 0; at < expected.length; at++) {
+    if (isKept[at] === 0) continue;
+    expectedSum += expected[at];
+    actualSum += actual[at];
   }
   if (expectedSum === 0 || actualSum === 0) return 0;
   const scale = actualSum / expectedSum;
   let missed = 0;
-  for (const { expected, actual } of rest) missed += Math.abs(scale * expected - actual);
+  for (let at = 0; at < expected.length; at++) {
+    if (isKept[at] === 1) missed += Math.abs(scale * expected[at] - actual[at]);
+  }
   const ofTotal = Math.min(Math.abs(1 - totalRatio), Math.abs(1 - totalRatio / scale));
   return missed / actualSum + ofTotal;
 }
@@ -348,8 +372,26 @@ function priorsOf(
   });
   const examples = [...scales].map(([t, scale]) => ({ ...featuresOf(programmes[t]), scale }));
   const prior = fitReleasePrior(examples, fallbackScale(scales, daily));
-  return programmes.map((programme) => prior(featuresOf(programme)));
+  // What decayed before the first day is never asked for its prior.
+  const firstDay = daily.length > 0 ? daily[0].day : -Infinity;
+  const spent = prior(featuresOf(NO_PROGRAMME));
+  return programmes.map((programme) =>
+    programme.releaseDay + DECAY_DAYS <= firstDay ? spent : prior(featuresOf(programme)),
+  );
 }
+
+const NO_PROGRAMME: Programme = {
+  name: '',
+  titles: [],
+  class: 'catalogue',
+  kind: 'opaque',
+  language: '',
+  genre: '',
+  priority: 0,
+  previous: -1,
+  releaseDay: 0,
+  firstDayShare: 1,
+};
 
 /** Without enough releases to learn from: their median, else as much as a title near the top of the list. */
 function fallbackScale(scales: ReadonlyMap<number, number>, daily: readonly DayViews[]): number {
