@@ -25,6 +25,7 @@ import { RouteBook, type Owner, type RouteNews } from '../routes/route-book.ts';
 import type { Alarms } from './alarms.ts';
 
 const JUDGE_MS = 100; // a burst of posts is one judgement
+const JUDGE_REST = 4; // a judgement that takes long leaves the process this many times as long to others
 const KEEP_MS = 10 * SECOND_MS;
 const ROA_READ_MS = 10 * MINUTE_MS;
 const NAMED_MAX = 3; // prefixes in an alarm
@@ -52,6 +53,7 @@ export class RouteDesk {
   readonly #keptSerial = new Map<ApplianceId, number>();
   readonly #timers: Timer[] = [];
   #judgeTimer: Timer | null = null;
+  #judgedInMs = 0;
   #roas: RoaTable = NO_ROAS;
   #roasReadAtMs = -Infinity;
 
@@ -91,9 +93,12 @@ export class RouteDesk {
 
   /** Sites, policies or boxes changed: everything is looked at anew. */
   judgeSoon(): void {
-    this.#judgeTimer ??= this.#deps.clock.after(JUDGE_MS, () => {
+    const delayMs = Math.max(JUDGE_MS, this.#judgedInMs * JUDGE_REST);
+    this.#judgeTimer ??= this.#deps.clock.after(delayMs, () => {
       this.#judgeTimer = null;
+      const startMs = this.#deps.clock.monotonicMs();
       this.judge();
+      this.#judgedInMs = this.#deps.clock.monotonicMs() - startMs;
     });
   }
 

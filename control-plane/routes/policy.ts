@@ -70,12 +70,13 @@ const ORIGIN_VALUES = 3;
 
 export const DEFAULT_LENGTHS = { lengths4: [8, 31], lengths6: [19, 64] } as const;
 
-const BOGONS = [
-  ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12'],
-  ...['192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16', '198.18.0.0/15'],
-  ...['198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/4', '240.0.0.0/4'],
-  ...['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20'],
-].map((text) => parsePrefix(text)!);
+const BOGONS = (
+  '0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 ' +
+  '192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4 ' +
+  '2001::/23 2001:db8::/32 2002::/16 3fff::/20'
+)
+  .split(' ')
+  .map((text) => parsePrefix(text)!);
 const GLOBAL_UNICAST = parsePrefix('2000::/3')!;
 
 /** How good a route is, as one number: AS path, then origin, then MED. */
@@ -237,13 +238,13 @@ function judgeTogether(
     if (known === undefined) owners.set(prefix, [siteId]);
     else if (!known.includes(siteId)) known.push(siteId);
   };
-  const fixed = new PrefixIndex<SiteId>();
+  const fixed = new PrefixIndex<readonly SiteId[]>();
   for (const site of siteOf.values()) {
     for (const text of site.clusters.flatMap(({ prefixes }) => prefixes)) {
       const prefix = parsePrefix(text);
       if (prefix === null) continue;
       own(prefix, site.siteId);
-      fixed.set(prefix, site.siteId);
+      fixed.set(prefix, [site.siteId]);
     }
   }
   const accepted: AcceptedRoute[] = [];
@@ -297,20 +298,16 @@ function claimsOf(
 function rivalOf(
   { site, prefix, isIncumbent }: Claim,
   owners: PrefixIndex<SiteId[]>,
-  fixed: PrefixIndex<SiteId>,
+  fixed: PrefixIndex<readonly SiteId[]>,
 ): { readonly siteId: SiteId; readonly isPart: boolean } | null {
   const allowed = new Set([site.siteId, ...(site.routes?.mayAnnounceFor ?? [])]);
   const same = owners.get(prefix)?.find((siteId) => !allowed.has(siteId));
   if (same !== undefined) return { siteId: same, isPart: false };
-  const around = isIncumbent ? [fixed.covering(prefix)] : [owners.covering(prefix)];
-  for (const found of around) {
-    for (const entry of found) {
-      // The nearest prefix around it says whose it is: a site may cut its own prefix into parts.
-      const holders = typeof entry === 'string' ? [entry] : entry;
-      if (holders.includes(site.siteId)) return null;
-      const other = holders.find((siteId) => !allowed.has(siteId));
-      if (other !== undefined) return { siteId: other, isPart: true };
-    }
+  for (const holders of (isIncumbent ? fixed : owners).covering(prefix)) {
+    // The nearest prefix around it says whose it is: a site may cut its own prefix into parts.
+    if (holders.includes(site.siteId)) return null;
+    const other = holders.find((siteId) => !allowed.has(siteId));
+    if (other !== undefined) return { siteId: other, isPart: true };
   }
   return null;
 }
