@@ -4,17 +4,30 @@
  * Shape:      decidePlay(world, request) -> PlayDecision | PlayRefusal; pure: tokens and URLs are made from the decision
  * Errors:     a refusal names all that is wrong, with the status code that carries it
  * Invariants: (1) the same world and request give the same decision
- *             (2) every file of an answer has at least one URL; the origin is in the last place of each
+ *             (2) every file of an answer has at least one URL; an external CDN or the origin is in the last place of each
  *             (3) nothing is answered for a title that may not be shown in the client's country now
  */
 import type { Reason } from '#appliance/contract.ts';
 import { parseAddress } from '#base/address.ts';
-import { HOME_UNKNOWN, ORIGIN_PATHWAY_ID, type ApplianceId } from '#control-plane/contract.ts';
-import { isAvailable, signedContentUrl } from '#upstream/contract.ts';
+import {
+  HOME_UNKNOWN,
+  ORIGIN_PATHWAY_ID,
+  type ApplianceId,
+  type ExternalCdn,
+} from '#control-plane/contract.ts';
+import { signedContentUrl } from '#upstream/contract.ts';
 import { candidatesFor, locate, type Candidates, type Place, type World } from './candidates.ts';
-import { PLAY_FILES_MAX, type PlayAnswer, type PlayRequest, type PlayUrl } from './contract.ts';
-import { hashText, type FleetTitle } from './fleet.ts';
-import { rankFile, type Ranking, type Target } from './ranking.ts';
+import {
+  PLAY_FILES_MAX,
+  VIEWER_TOKEN_SLACK_SECONDS,
+  type PlayAnswer,
+  type PlayRequest,
+} from './contract.ts';
+import { externalUrl, type ExternalKeys } from './external-tokens.ts';
+import type { FleetFile, FleetTitle } from './fleet.ts';
+import { hashText } from './hashing.ts';
+import { explores } from './path-quality.ts';
+import { rankFiles, type Ranking, type Target } from './ranking.ts';
 import { ASSIGNED_MAX, clientBlock, type Session } from './session-blob.ts';
 
 export interface PlayDecision {
@@ -53,42 +66,28 @@ export function decidePlay(world: World, request: PlayRequest): PlayDecision | P
       `title ${request.titleId} is not in the catalogue of snapshot ${fleet.epochs.snapshot}`,
     );
   }
-  const place = locate(fleet, address, request.country ?? null);
+  const sessionHash = hashText(request.session);
+  const place = locate(fleet, address, request.country ?? null, explores(sessionHash));
   const refusal = availabilityRefusal(world, request, title, place);
   if (refusal !== null) return refusal;
-  const fileIds = filesOf(title, request);
-  const unknown = fileIds.filter((fileId) => !title.ordinalOf.has(fileId));
-  if (unknown.length > 0) {
-    return refuse(
-      404,
-      'unknown-file',
-      `title ${request.titleId} has no such file`,
-      unknown.map((fileId) => `file ${fileId} does not belong to title ${request.titleId}`),
-    );
-  }
+  const wanted = filesOf(title, request);
+  if ('kind' in wanted) return wanted;
   const candidates = candidatesFor(world, place);
-  const sessionHash = hashText(request.session);
-  const files = fileIds.map((fileId) => ({
-    fileId,
-    ranking: rankFile(world, candidates, {
-      ordinal: title.ordinalOf.get(fileId) ?? 0,
-      fileHash: hashText(fileId),
-      sessionHash,
-    }),
-  }));
+  const rankings = rankFiles(world, candidates, wanted, sessionHash);
+  const files = wanted.map(({ fileId }, at) => ({ fileId, ranking: rankings[at] }));
   return {
     kind: 'play',
     title,
     place,
     home: place.home === null ? HOME_UNKNOWN : fleet.clusters[place.home].clusterId,
     files,
-    reasons: [...new Set(files.map(({ ranking }) => ranking.reason))],
+    reasons: reasonsOf(rankings),
     session: {
       session: request.session,
       client: clientBlock(address),
       country: request.country ?? null,
       titleId: request.titleId,
-      assigned: pathwaysOf(files),
+      assigned: pathwaysOf(rankings),
       snapshot: fleet.epochs.snapshot,
       issuedAtSeconds: Math.floor(world.load.frozenAtMs / 1000),
     },
@@ -97,69 +96,130 @@ export function decidePlay(world: World, request: PlayRequest): PlayDecision | P
   };
 }
 
-/** The answer on the wire: URLs signed with the token of each file's reason. */
-export function writeAnswer(
-  world: World,
-  decision: PlayDecision,
-  tokens: ReadonlyMap<Reason, string>,
-  steering: PlayAnswer['steering'],
-  ttlSeconds: number,
-): PlayAnswer {
-  const { titleId } = decision.title.title;
-  const originUrl = world.fleet.snapshot.origin.baseUrl;
-  return {
-    titleId,
-    ttlSeconds,
-    home: decision.home,
-    epochs: decision.epochs,
-    files: decision.files.map(({ fileId, ranking }) => {
-      const token = tokens.get(ranking.reason) ?? '';
-      const urlAt = (target: Target): PlayUrl => ({
-        url: signedContentUrl(
-          target.kind === 'origin' ? originUrl : target.appliance.baseUrl,
-          token,
-          titleId,
-          fileId,
-        ),
-        pathwayId: pathwayOf(target),
-        kind: target.kind,
-      });
-      return { fileId, reason: ranking.reason, urls: ranking.candidates.map(urlAt) };
-    }),
-    steering,
-  };
+/** What writes the URLs of an answer. */
+export interface AnswerSigning {
+  readonly tokens: ReadonlyMap<Reason, string>; // of the decision's reasons
+  readonly externalKeys: ExternalKeys;
 }
 
-/** What each first box will have to carry for this session: its share of the expected bitrate. */
-export function expectedLoad(decision: PlayDecision): ReadonlyMap<ApplianceId, number> {
-  const loads = new Map<ApplianceId, number>();
+/**
+ * The answer on the wire, as JSON text: URLs signed with the token of each file's reason. Of a title's files most share
+ * their URLs but for the file id in them: those are written once.
+ */
+export function answerText(
+  world: World,
+  decision: PlayDecision,
+  signing: AnswerSigning,
+  steering: PlayAnswer['steering'],
+  ttlSeconds: number,
+): string {
+  const { titleId } = decision.title.title;
+  const { snapshot, prefixes, holdings, load } = decision.epochs;
+  const written = new Map<Ranking, readonly UrlPiece[]>();
+  let files = '';
+  for (const { fileId, ranking } of decision.files) {
+    let pieces = written.get(ranking);
+    if (pieces === undefined) {
+      pieces = ranking.candidates.map((target) =>
+        urlPiece(world, decision, target, signing, signing.tokens.get(ranking.reason) ?? ''),
+      );
+      written.set(ranking, pieces);
+    }
+    // File ids and reasons need no escaping; what else comes from outside was escaped with its piece.
+    let text = `{"fileId":"${fileId}","reason":"${ranking.reason}","urls":[`;
+    for (let at = 0; at < pieces.length; at++) {
+      const { before, after, sign } = pieces[at];
+      text += (at === 0 ? '' : ',') + before + (sign === null ? fileId : sign(fileId)) + after;
+    }
+    files += `${files === '' ? '' : ','}${text}]}`;
+  }
+  return (
+    `{"titleId":"${titleId}","ttlSeconds":${ttlSeconds},"home":"${decision.home}",` +
+    `"epochs":{"snapshot":${snapshot},"prefixes":${prefixes},"holdings":${holdings},"load":${load}},` +
+    `"files":[${files}],"steering":${JSON.stringify(steering)}}`
+  );
+}
+
+/** One URL object but for what differs by file. */
+interface UrlPiece {
+  readonly before: string;
+  readonly after: string;
+  readonly sign: ((fileId: string) => string) | null; // null: the file id itself
+}
+
+function urlPiece(
+  world: World,
+  { title: { title } }: PlayDecision,
+  target: Target,
+  { externalKeys }: AnswerSigning,
+  token: string,
+): UrlPiece {
+  const { titleId } = title;
+  const after = `","pathwayId":"${pathwayOf(target)}","kind":"${target.kind}"}`;
+  if (target.kind !== 'external') {
+    const baseUrl =
+      target.kind === 'origin' ? world.fleet.snapshot.origin.baseUrl : target.appliance.baseUrl;
+    const url = JSON.stringify(signedContentUrl(baseUrl, token, titleId, ''));
+    return { before: `{"url":${url.slice(0, -1)}`, after, sign: null };
+  }
+  const nowSeconds = Math.floor(world.load.frozenAtMs / 1000);
+  const expiresAtSeconds =
+    nowSeconds + Math.ceil(title.durationSeconds) + VIEWER_TOKEN_SLACK_SECONDS;
+  const { external } = target;
+  const sign = (fileId: string): string => {
+    const ask = { titleId, fileId, viewerToken: token, expiresAtSeconds };
+    return JSON.stringify(externalUrl(external, externalKeys, ask) ?? '').slice(1, -1);
+  };
+  return { before: '{"url":"', after, sign };
+}
+
+/** What each first box, or external CDN, will have to carry for this session: its share of the expected bitrate. */
+export function expectedLoad(decision: PlayDecision): {
+  readonly boxes: ReadonlyMap<ApplianceId, number>;
+  readonly external: ReadonlyMap<ExternalCdn, number>;
+} {
+  const boxes = new Map<ApplianceId, number>();
+  const external = new Map<ExternalCdn, number>();
   const share = decision.title.expectedBps / decision.files.length;
   for (const { ranking } of decision.files) {
     const first = ranking.candidates[0];
-    if (first.kind !== 'appliance') continue;
-    const { applianceId } = first.appliance;
-    loads.set(applianceId, (loads.get(applianceId) ?? 0) + share);
+    if (first.kind === 'appliance') {
+      const { applianceId } = first.appliance;
+      boxes.set(applianceId, (boxes.get(applianceId) ?? 0) + share);
+    } else if (first.kind === 'external') {
+      external.set(first.external, (external.get(first.external) ?? 0) + share);
+    }
   }
-  return loads;
+  return { boxes, external };
 }
 
 export function pathwayOf(target: Target): string {
-  return target.kind === 'origin' ? ORIGIN_PATHWAY_ID : target.appliance.applianceId;
+  if (target.kind === 'appliance') return target.appliance.applianceId;
+  return target.kind === 'external' ? target.external.externalId : ORIGIN_PATHWAY_ID;
 }
 
 /** A player comes back soon while its home is not well: nothing usable there, or not all of it. */
-function isDegraded({ place, tiers, isHomeWell }: Candidates): boolean {
-  if (place.home !== null) return !isHomeWell;
-  return !tiers.some((tier) => tier.some(({ usability }) => usability === 'usable'));
+function isDegraded(candidates: Candidates): boolean {
+  if (candidates.place.home !== null) return !candidates.isHomeWell;
+  for (let at = 0; ; at++) {
+    const tier = candidates.tierAt(at);
+    if (tier === undefined) return true;
+    if (tier.usable.length > 0) return false;
+  }
 }
 
 function availabilityRefusal(
   world: World,
   request: PlayRequest,
-  { title }: FleetTitle,
+  { title, rules }: FleetTitle,
   place: Place,
 ): PlayRefusal | null {
-  if (isAvailable(title.availability, place.country, world.load.frozenAtMs)) return null;
+  const atMs = world.load.frozenAtMs;
+  const { country } = place;
+  for (const { isAnywhere, countries, fromMs, untilMs } of rules) {
+    const isThere = isAnywhere || (country !== null && countries.has(country));
+    if (isThere && fromMs <= atMs && atMs < untilMs) return null;
+  }
   const from =
     request.country !== undefined
       ? 'as the request says'
@@ -179,23 +239,47 @@ function availabilityRefusal(
   );
 }
 
-function filesOf({ title }: FleetTitle, request: PlayRequest): readonly string[] {
-  if (request.fileIds !== undefined) return [...new Set(request.fileIds)];
-  return title.files.slice(0, PLAY_FILES_MAX).map(({ fileId }) => fileId);
+function filesOf(
+  { files, fileOf }: FleetTitle,
+  { fileIds, titleId }: PlayRequest,
+): readonly FleetFile[] | PlayRefusal {
+  if (fileIds === undefined) {
+    return files.length <= PLAY_FILES_MAX ? files : files.slice(0, PLAY_FILES_MAX);
+  }
+  const wanted = new Set<FleetFile>();
+  const unknown: string[] = [];
+  for (const fileId of fileIds) {
+    const file = fileOf.get(fileId);
+    if (file === undefined) unknown.push(`file ${fileId} does not belong to title ${titleId}`);
+    else wanted.add(file);
+  }
+  if (unknown.length === 0) return [...wanted];
+  return refuse(404, 'unknown-file', `title ${titleId} has no such file`, unknown);
+}
+
+function reasonsOf(rankings: readonly Ranking[]): readonly Reason[] {
+  const reasons: Reason[] = [];
+  for (const { reason } of rankings) if (!reasons.includes(reason)) reasons.push(reason);
+  return reasons;
 }
 
 /** All pathways of an answer: by how many files they stand first for, then in order of appearance; the origin last. */
-function pathwaysOf(files: PlayDecision['files']): readonly string[] {
+function pathwaysOf(rankings: readonly Ranking[]): readonly string[] {
   const firsts = new Map<string, number>();
-  for (const { ranking } of files) {
+  // Most files share one ranking: it is looked into once.
+  for (const ranking of new Set(rankings)) {
+    const files = rankings.reduce((sum, one) => sum + (one === ranking ? 1 : 0), 0);
     ranking.candidates.forEach((target, at) => {
       if (target.kind === 'origin') return;
       const id = pathwayOf(target);
-      firsts.set(id, (firsts.get(id) ?? 0) + (at === 0 ? 1 : 0));
+      firsts.set(id, (firsts.get(id) ?? 0) + (at === 0 ? files : 0));
     });
   }
-  const ids = [...firsts.keys()].sort((a, b) => (firsts.get(b) ?? 0) - (firsts.get(a) ?? 0));
-  return [...ids.slice(0, ASSIGNED_MAX - 1), ORIGIN_PATHWAY_ID];
+  const ids = [...firsts.keys()];
+  if (ids.length > 1) ids.sort((a, b) => (firsts.get(b) ?? 0) - (firsts.get(a) ?? 0));
+  if (ids.length >= ASSIGNED_MAX) ids.length = ASSIGNED_MAX - 1;
+  ids.push(ORIGIN_PATHWAY_ID);
+  return ids;
 }
 
 function refuse(

@@ -1,15 +1,19 @@
 /**
  * Which boxes a client may be sent to, in tiers by nearness, each with what speaks for and against it. No file is looked at yet.
  *
- * Shape:      locate(fleet, address, country) -> place; candidatesFor(world, place) -> tiers of candidates
+ * Shape:      locate(fleet, address, country) -> place; candidatesFor(world, place) -> tiers, judged as far as somebody asks
  * Invariants: (1) tiers: clusters of the longest covering prefix, then of shorter ones, then the rest by (site, country, distance)
  *             (2) a box is in exactly one tier
  *             (3) tiers are cut short only after enough usable boxes were seen: with none usable, all are looked at
- *             (4) the same place in the same world gives the same tiers: they are computed once per load epoch
+ *             (4) the same place in the same world gives the same tiers; a group of clusters is judged once per load epoch,
+ *                 whoever asks, and which groups a place has is worked out once per prefix table
+ *             (5) a demoted cluster stands behind the tier that follows its own
  * Source:     open-connect.md, Steering (longest match first, embedded boxes first)
  */
+import type { AddressFamily } from '#base/address.ts';
 import type { FleetAppliance, Fleet } from './fleet.ts';
-import type { LoadFrame } from './load.ts';
+import { evidenceOf, isKnownAs, type LoadFrame } from './load.ts';
+import { aggregateOf, demotionsOf } from './path-quality.ts';
 import { coverOf, homeOf, lookUp, unmapped } from './place.ts';
 
 /** Why a box does not stand in an answer, or not further up. The same word in type, log and metric. */
@@ -30,25 +34,23 @@ export type Usability = 'usable' | 'full' | 'suspect' | 'last-resort' | 'exclude
 
 export interface Candidate {
   readonly appliance: FleetAppliance;
-  readonly tier: number;
-  readonly isHome: boolean;
   readonly usability: Usability;
   readonly why: PassedOver | null; // null where usable
   readonly isBusy: boolean; // above the bounded load of its tier: behind its peers
+}
+
+/** The boxes of one or more clusters that are equally near, judged together. Shared by all places that see them so. */
+export interface Tier {
+  readonly all: readonly Candidate[];
+  readonly usable: readonly Candidate[];
 }
 
 export interface Place {
   readonly home: number | null; // cluster index: proximity rank 0
   readonly coverId: number; // of the prefix table
   readonly country: string | null;
-  readonly family: 4 | 6;
-}
-
-export interface Candidates {
-  readonly place: Place;
-  readonly tiers: readonly (readonly Candidate[])[];
-  readonly usable: readonly (readonly Candidate[])[]; // the usable ones of each tier
-  readonly isHomeWell: boolean; // every box of the home cluster is usable
+  readonly family: AddressFamily;
+  readonly demoted: readonly number[]; // clusters that are badly reached from there
 }
 
 /** Everything one decision may look at. */
@@ -56,7 +58,14 @@ export interface World {
   readonly fleet: Fleet;
   readonly load: LoadFrame;
   readonly failOpen: ReadonlySet<string>; // countries where soft evidence is not believed
-  readonly memo: Map<string, Candidates>;
+  readonly memo: WorldMemo;
+}
+
+/** What was worked out for this world already. */
+export interface WorldMemo {
+  readonly tiers: readonly [v4: (Tier | undefined)[], v6: (Tier | undefined)[]]; // by cluster
+  readonly groups: Map<string, Tier>; // of several clusters
+  readonly places: Map<string, Candidates>;
 }
 
 /** A box takes up to (1 + this) of its tier's mean use before its peers go first. */
@@ -69,9 +78,12 @@ const EJECTED_SHARE_MAX = 0.4;
 const USABLE_ENOUGH = 24;
 const TIERS_MAX = 64;
 const MEMO_ENTRIES_MAX = 16_384;
+const NOBODY: readonly number[] = [];
+const NO_TIER: Tier = { all: [], usable: [] };
 
 export function createWorld(fleet: Fleet, load: LoadFrame): World {
-  return { fleet, load, failOpen: failOpenCountries(fleet, load), memo: new Map() };
+  const memo: WorldMemo = { tiers: [[], []], groups: new Map(), places: new Map() };
+  return { fleet, load, failOpen: failOpenCountries(fleet, load), memo };
 }
 
 /**
@@ -79,36 +91,51 @@ export function createWorld(fleet: Fleet, load: LoadFrame): World {
  * small country that is soon: of two boxes none may go on soft evidence alone.
  */
 function failOpenCountries(fleet: Fleet, load: LoadFrame): ReadonlySet<string> {
-  const boxes = new Map<string, { all: number; suspects: number }>();
-  if (!load.evidence.includes('suspect')) return new Set();
-  for (const { cluster, index } of fleet.appliances) {
-    const { country } = fleet.clusters[cluster];
-    const count = boxes.get(country) ?? { all: 0, suspects: 0 };
-    count.all++;
-    if (load.evidence[index] === 'suspect') count.suspects++;
-    boxes.set(country, count);
+  const suspects = new Map<string, number>();
+  for (let index = 0; index < fleet.appliances.length; index++) {
+    if (load.evidence[index * 2] === 0 && load.evidence[index * 2 + 1] === 0) continue;
+    if (!isKnownAs(load, index, 'suspect')) continue;
+    const { country } = fleet.clusters[fleet.appliances[index].cluster];
+    suspects.set(country, (suspects.get(country) ?? 0) + 1);
+  }
+  if (suspects.size === 0) return new Set();
+  const boxes = new Map<string, number>();
+  for (const { country, members } of fleet.clusters) {
+    boxes.set(country, (boxes.get(country) ?? 0) + members.length);
   }
   const open = new Set<string>();
-  for (const [country, { all, suspects }] of boxes) {
-    if (suspects > Math.floor(all * EJECTED_SHARE_MAX)) open.add(country);
+  for (const [country, count] of suspects) {
+    if (count > Math.floor((boxes.get(country) ?? 0) * EJECTED_SHARE_MAX)) open.add(country);
   }
   return open;
 }
 
 /** `country` as told by the playback service wins over that of the home cluster. */
-export function locate(fleet: Fleet, address: Uint8Array, country: string | null): Place {
-  return placeOf(
+export function locate(
+  fleet: Fleet,
+  address: Uint8Array,
+  country: string | null,
+  explores = false,
+): Place {
+  const place = placeOf(
     fleet,
     lookUp(fleet.prefixes, address),
     unmapped(address).length === 4 ? 4 : 6,
     country,
   );
+  if (explores) return place;
+  const demotions = demotionsOf(fleet.snapshot.paths);
+  if (demotions.size === 0) return place;
+  const clusters = demotions.get(aggregateOf(address));
+  if (clusters === undefined) return place;
+  const demoted = clusters.flatMap((id) => fleet.clusterIndex.get(id) ?? []);
+  return { ...place, demoted };
 }
 
 export function placeOf(
   fleet: Fleet,
   coverId: number,
-  family: 4 | 6,
+  family: AddressFamily,
   country: string | null,
 ): Place {
   const home = homeOf(fleet.prefixes, coverId);
@@ -117,70 +144,162 @@ export function placeOf(
     coverId,
     country: country ?? (home === null ? null : fleet.clusters[home].country),
     family,
+    demoted: NOBODY,
   };
 }
 
 export function candidatesFor(world: World, place: Place): Candidates {
-  const key = `${place.coverId}|${place.country ?? ''}|${place.family}`;
-  const known = world.memo.get(key);
-  if (known !== undefined) return known;
-  const made = lookAround(world, place);
-  if (world.memo.size >= MEMO_ENTRIES_MAX) world.memo.clear();
-  world.memo.set(key, made);
-  return made;
+  const { places } = world.memo;
+  const key = `${place.coverId}|${place.country ?? ''}|${place.family}|${place.demoted.join()}`;
+  let known = places.get(key);
+  if (known === undefined) {
+    known = new Candidates(world, place);
+    if (places.size >= MEMO_ENTRIES_MAX) places.clear();
+    places.set(key, known);
+  }
+  return known;
 }
 
-function lookAround(world: World, place: Place): Candidates {
+/** The tiers of one place, nearest first, each judged when it is first looked at: most answers need two or three. */
+export class Candidates {
+  readonly place: Place;
+  readonly #world: World;
+  readonly #tiers: Tier[] = [];
+  readonly #covering: readonly (readonly number[])[];
+  #demotedLast: readonly number[]; // of the last covering tier: they follow the first that does not cover
+  #nextCovering = 0;
+  #nearest: Uint32Array | null = null;
+  #nextNearest = 0;
+  #looksEverywhere = false;
+  #seen: Set<number> | null = null;
+  #usable = 0;
+  #isComplete = false;
+
+  constructor(world: World, place: Place) {
+    this.place = place;
+    this.#world = world;
+    const { tiers, last } = demote(coverOf(world.fleet.prefixes, place.coverId), place.demoted);
+    this.#covering = tiers;
+    this.#demotedLast = last;
+  }
+
+  /** From 0, the nearest; undefined behind the last. */
+  tierAt(at: number): Tier | undefined {
+    while (this.#tiers.length <= at && !this.#isComplete) this.#grow();
+    return this.#tiers[at];
+  }
+
+  all(): readonly Tier[] {
+    while (!this.#isComplete) this.#grow();
+    return this.#tiers;
+  }
+
+  /** The boxes of the home cluster and of those that share its very prefix; demoted ones are not first any more. */
+  get home(): Tier {
+    if (this.#covering.length === 0 || this.isHomeDemoted) return NO_TIER;
+    // A home cluster without boxes makes no tier: what stands first then is somebody else.
+    const first = this.#covering[0].some(
+      (cluster) => this.#world.fleet.clusters[cluster].members.length > 0,
+    );
+    return first ? (this.tierAt(0) ?? NO_TIER) : NO_TIER;
+  }
+
+  get isHomeDemoted(): boolean {
+    return this.place.home !== null && this.place.demoted.includes(this.place.home);
+  }
+
+  get isHomeWell(): boolean {
+    const { all, usable } = this.home;
+    return all.length > 0 && all.length === usable.length;
+  }
+
+  #grow(): void {
+    if (this.#nextCovering < this.#covering.length) {
+      this.#add(this.#covering[this.#nextCovering++]);
+      return;
+    }
+    if (this.#nearest === null) {
+      const { neighbourhood } = this.#world.fleet;
+      this.#nearest = neighbourhood.nearest(this.place.home, this.place.country);
+      this.#seen = new Set([...this.#covering.flat(), ...this.#demotedLast]);
+    }
+    const isEnough =
+      this.#usable >= USABLE_ENOUGH || (this.#usable > 0 && this.#tiers.length >= TIERS_MAX);
+    if (!isEnough && this.#nextNearest < this.#nearest.length) {
+      const cluster = this.#nearest[this.#nextNearest++];
+      if (this.#seen?.has(cluster) === true) return;
+      this.#seen?.add(cluster);
+      if (this.#add([cluster])) this.#addDemoted();
+      return;
+    }
+    // Nobody near: then somebody far. Rare, and worth looking at every cluster there is.
+    if (this.#usable === 0 && !this.#looksEverywhere) {
+      this.#looksEverywhere = true;
+      this.#nearest = this.#world.fleet.neighbourhood.all(this.place.home, this.place.country);
+      this.#nextNearest = 0;
+      return;
+    }
+    this.#addDemoted();
+    this.#isComplete = true;
+  }
+
+  #addDemoted(): void {
+    if (this.#demotedLast.length > 0) this.#add(this.#demotedLast);
+    this.#demotedLast = NOBODY;
+  }
+
+  #add(clusters: readonly number[]): boolean {
+    const tier = tierOf(this.#world, clusters, this.place.family);
+    if (tier.all.length === 0) return false;
+    this.#usable += tier.usable.length;
+    this.#tiers.push(tier);
+    return true;
+  }
+}
+
+/** Takes demoted clusters out of their tier and puts them behind the next one; `last`: there was no next one. */
+function demote(
+  tiers: readonly (readonly number[])[],
+  demoted: readonly number[],
+): { readonly tiers: readonly (readonly number[])[]; readonly last: readonly number[] } {
+  if (demoted.length === 0) return { tiers, last: NOBODY };
+  const result: (readonly number[])[] = [];
+  let waiting: readonly number[] = NOBODY;
+  for (const tier of tiers) {
+    const kept = tier.filter((cluster) => !demoted.includes(cluster));
+    if (kept.length > 0) result.push(kept);
+    if (waiting.length > 0) result.push(waiting);
+    waiting = tier.filter((cluster) => demoted.includes(cluster));
+  }
+  return { tiers: result, last: waiting };
+}
+
+function tierOf(world: World, clusters: readonly number[], family: AddressFamily): Tier {
+  const { memo } = world;
+  if (clusters.length === 1) {
+    const known = memo.tiers[family === 4 ? 0 : 1];
+    return (known[clusters[0]] ??= judgeTier(world, clusters, family));
+  }
+  const key = `${family}|${clusters.join()}`;
+  let tier = memo.groups.get(key);
+  if (tier === undefined) {
+    tier = judgeTier(world, clusters, family);
+    if (memo.groups.size >= MEMO_ENTRIES_MAX) memo.groups.clear();
+    memo.groups.set(key, tier);
+  }
+  return tier;
+}
+
+function judgeTier(world: World, clusters: readonly number[], family: AddressFamily): Tier {
   const { fleet } = world;
-  const tiers: Candidate[][] = [];
-  const seen = new Set<number>();
-  let usable = 0;
-  const addTier = (clusters: readonly number[], isHome: boolean): void => {
-    const members: FleetAppliance[] = [];
-    for (const cluster of clusters) {
-      if (seen.has(cluster)) continue;
-      seen.add(cluster);
-      for (const index of fleet.clusters[cluster].members) members.push(fleet.appliances[index]);
-    }
-    if (members.length === 0) return;
-    const tier = judgeTier(world, members, tiers.length, isHome, place.family);
-    usable += tier.reduce((sum, { usability }) => sum + (usability === 'usable' ? 1 : 0), 0);
-    tiers.push(tier);
-  };
-  coverOf(fleet.prefixes, place.coverId).forEach((clusters, at) => addTier(clusters, at === 0));
-  const addFrom = (clusters: Uint32Array): void => {
-    for (const cluster of clusters) {
-      if (usable >= USABLE_ENOUGH || (usable > 0 && tiers.length >= TIERS_MAX)) return;
-      addTier([cluster], false);
-    }
-  };
-  addFrom(fleet.neighbourhood.nearest(place.home, place.country));
-  // Nobody near: then somebody far. Rare, and worth looking at every cluster there is.
-  if (usable === 0) addFrom(fleet.neighbourhood.all(place.home, place.country));
-  const homeTier = tiers[0] ?? [];
-  return {
-    place,
-    tiers,
-    usable: tiers.map((tier) => tier.filter(({ usability }) => usability === 'usable')),
-    isHomeWell:
-      homeTier.length > 0 &&
-      homeTier.every(({ isHome, usability }) => isHome && usability === 'usable'),
-  };
-}
-
-function judgeTier(
-  world: World,
-  members: readonly FleetAppliance[],
-  tier: number,
-  isHome: boolean,
-  family: 4 | 6,
-): Candidate[] {
+  const members = clusters.flatMap((cluster) => fleet.clusters[cluster].members);
   let load = 0;
   let limit = 0;
-  const verdicts = members.map((appliance) => {
+  const verdicts = members.map((index) => {
+    const appliance = fleet.appliances[index];
     const verdict = judge(world, appliance, family);
     if (verdict.usability === 'usable') {
-      load += world.load.effectiveBps[appliance.index];
+      load += world.load.effectiveBps[index];
       limit += appliance.entry.servingBps;
     }
     return verdict;
@@ -189,13 +308,13 @@ function judgeTier(
     BUSY_SHARE_MIN,
     limit === 0 ? Infinity : (load / limit) * (1 + BOUNDED_LOAD_EPSILON),
   );
-  return members.map((appliance, at) => ({
-    appliance,
-    tier,
-    isHome,
-    ...verdicts[at],
-    isBusy: useOf(world, appliance) > busyShare,
-  }));
+  const all = members.map((index, at): Candidate => {
+    const appliance = fleet.appliances[index];
+    const { usability, why } = verdicts[at];
+    return { appliance, usability, why, isBusy: useOf(world, appliance) > busyShare };
+  });
+  const usable = all.filter(({ usability }) => usability === 'usable');
+  return { all, usable: usable.length === all.length ? all : usable };
 }
 
 /** Share of its serving limit that a box uses; 0 where it told no limit. */
@@ -205,14 +324,16 @@ function useOf(world: World, { index, entry }: FleetAppliance): number {
 
 type Verdict = Pick<Candidate, 'usability' | 'why'>;
 
+const USABLE: Verdict = { usability: 'usable', why: null };
+
 /**
  * One box, judged by its standing (the control plane's word) and our own evidence.
  *
  * A box whose connection to the control plane is gone but that answers our probe is usable: boxes serve without the
  * control plane, and the loss of its link alone must not empty a site.
  */
-export function judge(world: World, appliance: FleetAppliance, family: 4 | 6): Verdict {
-  const evidence = world.load.evidence[appliance.index];
+export function judge(world: World, appliance: FleetAppliance, family: AddressFamily): Verdict {
+  const evidence = evidenceOf(world.load, appliance, family);
   const { standing, weight } = appliance.entry;
   if (evidence === 'unreachable') return { usability: 'excluded', why: 'unreachable' };
   const isSuspect = evidence === 'suspect';
@@ -231,5 +352,5 @@ export function judge(world: World, appliance: FleetAppliance, family: 4 | 6): V
   if (weight === 0 || useOf(world, appliance) >= FULL_SHARE) {
     return { usability: 'full', why: 'full' };
   }
-  return { usability: 'usable', why: null };
+  return USABLE;
 }

@@ -18,7 +18,7 @@ import type { Random } from '#base/random.ts';
 import { ORIGIN_PATHWAY_ID } from '#control-plane/contract.ts';
 import { candidatesFor, judge, locate, type World } from './candidates.ts';
 import type { SteeringManifest } from './contract.ts';
-import { hashText } from './fleet.ts';
+import { hashText } from './hashing.ts';
 import { pathwayOf } from './answer.ts';
 import { rankBoxes } from './ranking.ts';
 import type { Session } from './session-blob.ts';
@@ -59,7 +59,9 @@ export function steerSession(
 ): SteeringManifest {
   const family = session.client.family;
   const classes = session.assigned.map((id, at) => ({ id, at, rank: rankOf(world, id, family) }));
-  const isDegraded = classes.some(({ rank }) => rank !== RANK.well && rank !== RANK.origin);
+  const isDegraded = classes.some(
+    ({ rank }) => rank !== RANK.well && rank !== RANK.external && rank !== RANK.origin,
+  );
   classes.sort((a, b) => a.rank - b.rank || a.at - b.at);
   return manifest(
     classes.map(({ id }) => id),
@@ -138,16 +140,23 @@ const RANK = {
   well: 0,
   full: 1,
   suspect: 2,
-  origin: 3,
-  draining: 4,
-  doubtful: 5,
-  dead: 6,
+  external: 3,
+  origin: 4,
+  draining: 5,
+  doubtful: 6,
+  dead: 7,
 } as const;
 
 function rankOf(world: World, pathwayId: string, family: 4 | 6): number {
   if (pathwayId === ORIGIN_PATHWAY_ID) return RANK.origin;
   const index = world.fleet.indexOf.get(pathwayId);
-  if (index === undefined) return RANK.dead;
+  if (index === undefined) {
+    const { externals } = world.fleet.snapshot;
+    const at = externals?.findIndex(({ externalId }) => externalId === pathwayId) ?? -1;
+    if (at === -1) return RANK.dead;
+    const evidence = world.load.externals.at(at)?.evidence;
+    return evidence === 'unreachable' || evidence === 'suspect' ? RANK.dead : RANK.external;
+  }
   const { usability, why } = judge(world, world.fleet.appliances[index], family);
   if (usability === 'usable') return RANK.well;
   if (usability === 'full') return RANK.full;

@@ -60,7 +60,13 @@ function history(seed: number, decisions: number): string[] {
     const names: readonly EvidenceName[] = ['unknown', 'reachable', 'suspect', 'unreachable'];
     const world = createWorld(
       fleet,
-      ledger.freeze(fleet, () => pick(names), atMs),
+      ledger.freeze(
+        fleet,
+        fleet.appliances.flatMap(({ applianceId }) =>
+          ([4, 6] as const).map((family) => ({ applianceId, family, name: pick(names) })),
+        ),
+        atMs,
+      ),
     );
     lines.push(JSON.stringify(loadRecord(world.load)));
     for (let play = 0; play < 5; play++, done++) {
@@ -72,7 +78,7 @@ function history(seed: number, decisions: number): string[] {
       };
       const decision = decidePlay(world, request);
       if (decision.kind === 'play') {
-        for (const [id, bps] of expectedLoad(decision)) ledger.assigned(id, bps, atMs);
+        for (const [id, bps] of expectedLoad(decision).boxes) ledger.assigned(id, bps, atMs);
       }
       lines.push(JSON.stringify(playRecord(world, request, decision)));
     }

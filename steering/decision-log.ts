@@ -5,7 +5,7 @@
  * first decision that used it. A client's address is cut to the network within which the answer is the same.
  *
  *   {"t":"snapshot","snapshot":{...}}   {"t":"delta","delta":{...}}
- *   {"t":"load","epoch":…,"atMs":…,"isStale":…,"bps":base64 of Float64 little-endian,"evidence":"uuru"}
+ *   {"t":"load","epoch":…,"atMs":…,"isStale":…,"bps":base64 of Float64 little-endian,"evidence":base64 of 2 bytes a box}
  *   {"t":"play","request":{...},"digest":…,"lists":{"home lyon-a,origin":6}}
  *
  * Shape:      replay(lines) -> how many decisions came out the same, and those that did not
@@ -15,12 +15,12 @@
 import { createHash } from 'node:crypto';
 import { formatAddress, maskBytes, parseAddress } from '#base/address.ts';
 import { messageOf } from '#base/outcome.ts';
-import { applyDelta, type FleetDelta, type FleetSnapshot } from '#control-plane/contract.ts';
+import type { FleetDelta, FleetSnapshot } from '#control-plane/contract.ts';
 import { decidePlay, pathwayOf, type PlayDecision, type PlayRefusal } from './answer.ts';
 import { createWorld, type World } from './candidates.ts';
 import type { PlayRequest } from './contract.ts';
-import type { EvidenceName } from './evidence.ts';
-import { createFleet, type Fleet } from './fleet.ts';
+import type { ExternalLoad } from './externals.ts';
+import { advanceFleet, createFleet, type Fleet } from './fleet.ts';
 import type { LoadFrame } from './load.ts';
 import { lookUpScoped } from './place.ts';
 
@@ -34,6 +34,7 @@ export type LogRecord =
       readonly isStale: boolean;
       readonly bps: string;
       readonly evidence: string;
+      readonly externals?: readonly ExternalLoad[];
     }
   | {
       readonly t: 'play';
@@ -55,20 +56,6 @@ export interface ReplayResult {
 }
 
 const DIFFERENT_SHOWN_MAX = 20;
-const LETTERS: Readonly<Record<EvidenceName, string>> = {
-  unknown: 'u',
-  reachable: 'r',
-  suspect: 's',
-  unreachable: 'x',
-};
-
-const NAME_OF: ReadonlyMap<string, EvidenceName> = new Map([
-  ['u', 'unknown'],
-  ['r', 'reachable'],
-  ['s', 'suspect'],
-  ['x', 'unreachable'],
-]);
-
 export function loadRecord(frame: LoadFrame): LogRecord {
   const { effectiveBps } = frame;
   const bytes = Buffer.alloc(effectiveBps.length * 8);
@@ -79,7 +66,8 @@ export function loadRecord(frame: LoadFrame): LogRecord {
     atMs: frame.frozenAtMs,
     isStale: frame.isStale,
     bps: bytes.toString('base64'),
-    evidence: frame.evidence.map((name) => LETTERS[name]).join(''),
+    evidence: Buffer.from(frame.evidence).toString('base64'),
+    ...(frame.externals.length === 0 ? {} : { externals: frame.externals }),
   };
 }
 
@@ -117,10 +105,10 @@ export function replay(lines: Iterable<string>): ReplayResult {
     if (record.t === 'snapshot') {
       fleet = createFleet(record.snapshot, fleet);
     } else if (record.t === 'delta') {
-      const next: FleetSnapshot | 'gap' =
-        fleet === null ? 'gap' : applyDelta(fleet.snapshot, record.delta);
-      if (next === 'gap') return result(`line ${line}: the delta does not follow`);
-      fleet = createFleet(next, fleet);
+      if (fleet === null || fleet.snapshot.version !== record.delta.baseVersion) {
+        return result(`line ${line}: the delta does not follow`);
+      }
+      fleet = advanceFleet(fleet, record.delta);
     } else if (record.t === 'load') {
       if (fleet === null) return result(`line ${line}: a load frame before any snapshot`);
       const frame = frameOf(record, fleet);
@@ -190,10 +178,10 @@ function readRecord(text: string): LogRecord | string {
 function frameOf(record: Extract<LogRecord, { t: 'load' }>, fleet: Fleet): LoadFrame | null {
   const bytes = Buffer.from(record.bps, 'base64');
   const count = fleet.appliances.length;
-  if (bytes.length !== count * 8 || record.evidence.length !== count) return null;
+  const evidence = Uint8Array.from(Buffer.from(record.evidence, 'base64'));
+  if (bytes.length !== count * 8 || evidence.length !== count * 2) return null;
   const effectiveBps = new Float64Array(count);
   for (let at = 0; at < count; at++) effectiveBps[at] = bytes.readDoubleLE(at * 8);
-  const evidence = record.evidence.split('').map((letter) => NAME_OF.get(letter) ?? 'unknown');
-  const { epoch, atMs, isStale } = record;
-  return { epoch, frozenAtMs: atMs, effectiveBps, evidence, isStale };
+  const { epoch, atMs, isStale, externals = [] } = record;
+  return { epoch, frozenAtMs: atMs, effectiveBps, evidence, externals, isStale };
 }

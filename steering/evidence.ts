@@ -21,7 +21,9 @@
 import type { Milliseconds } from '#base/clock.ts';
 
 export type ProbeResult = 'answered' | 'refused' | 'timed-out';
-export type EvidenceName = 'unknown' | 'reachable' | 'suspect' | 'unreachable';
+/** In this order they are numbers in load frames. */
+export const EVIDENCE_NAMES = ['unknown', 'reachable', 'suspect', 'unreachable'] as const;
+export type EvidenceName = (typeof EVIDENCE_NAMES)[number];
 
 export interface Evidence {
   readonly name: EvidenceName;

@@ -100,6 +100,9 @@ export function exampleWorld(
   ledger = new LoadLedger(1, EXAMPLE_AT_MS),
 ): World {
   const fleet = createFleet(exampleSnapshot(changes));
-  const frame = ledger.freeze(fleet, (id) => evidence[id] ?? 'unknown', EXAMPLE_AT_MS);
+  const known = Object.entries(evidence).flatMap(([applianceId, name]) =>
+    ([4, 6] as const).map((family) => ({ applianceId, family, name })),
+  );
+  const frame = ledger.freeze(fleet, known, EXAMPLE_AT_MS);
   return createWorld(fleet, frame);
 }

@@ -8,13 +8,17 @@
  *             (2) every box of every tier that was looked at is there once, chosen or passed over with the reason
  */
 import type { Reason } from '#appliance/contract.ts';
+import type { AddressFamily } from '#base/address.ts';
 import type { ApplianceStanding } from '#control-plane/contract.ts';
 import { decidePlay, pathwayOf, type PlayRefusal } from './answer.ts';
-import { candidatesFor, type PassedOver, type World } from './candidates.ts';
+import { candidatesFor, type Candidate, type PassedOver, type World } from './candidates.ts';
 import type { PlayAnswer, PlayRequest } from './contract.ts';
 import type { EvidenceName } from './evidence.ts';
+import { hashText } from './hashing.ts';
 import { holds } from './holdings.ts';
+import { evidenceOf } from './load.ts';
 import { coverOf } from './place.ts';
+import { rankFiles } from './ranking.ts';
 
 export interface ExplainedBox {
   readonly applianceId: string;
@@ -67,33 +71,57 @@ export function explainPlay(world: World, request: PlayRequest): Explanation | P
     epochs: decision.epochs,
     decidedAtMs: world.load.frozenAtMs,
     isDegraded: decision.isDegraded,
-    files: decision.files.map(({ fileId, ranking }) => {
+    files: decision.files.flatMap(({ fileId }) => {
+      const file = title.fileOf.get(fileId);
+      if (file === undefined) return [];
+      // Once more by itself: files that share a ranking were passed over by the same boxes for other reasons.
+      const [ranking] = rankFiles(world, candidates, [file], hashText(request.session));
       const list = ranking.candidates.map(pathwayOf);
       const why = new Map(ranking.passedOver.map((one) => [one.applianceId, one.why]));
-      const ordinal = title.ordinalOf.get(fileId) ?? 0;
-      const boxes = candidates.tiers.flat().map((candidate): ExplainedBox => {
-        const { applianceId, entry, siteId, cluster, index, holdings } = candidate.appliance;
-        const rank = list.indexOf(applianceId);
-        return {
-          applianceId,
-          clusterId: fleet.clusters[cluster].clusterId,
-          siteId,
-          tier: candidate.tier,
-          isHome: candidate.isHome,
-          verdict: why.get(applianceId) ?? 'chosen',
-          rank: rank === -1 ? null : rank + 1,
-          holdsFile: holds(holdings, ordinal),
-          standing: entry.standing,
-          reasons: entry.reasons,
-          evidence: world.load.evidence[index],
-          useShare:
-            entry.servingBps === 0 ? null : world.load.effectiveBps[index] / entry.servingBps,
-          isBusy: candidate.isBusy,
-          weight: entry.weight,
-        };
-      });
-      return { fileId, reason: ranking.reason, list, boxes };
+      const home = candidates.home.all;
+      const boxes = candidates.all().flatMap(({ all }, tier) =>
+        all.map((candidate) =>
+          explainBox(world, candidate, {
+            tier,
+            isHome: home.includes(candidate),
+            verdict: why.get(candidate.appliance.applianceId) ?? 'chosen',
+            rank: list.indexOf(candidate.appliance.applianceId) + 1,
+            holdsFile: holds(candidate.appliance.holdings, file.ordinal),
+            family: place.family,
+          }),
+        ),
+      );
+      return [{ fileId, reason: ranking.reason, list, boxes }];
     }),
+  };
+}
+
+function explainBox(
+  { fleet, load }: World,
+  { appliance, isBusy }: Candidate,
+  found: {
+    readonly tier: number;
+    readonly isHome: boolean;
+    readonly verdict: ExplainedBox['verdict'];
+    readonly rank: number; // 0: not in the list
+    readonly holdsFile: boolean;
+    readonly family: AddressFamily;
+  },
+): ExplainedBox {
+  const { applianceId, entry, siteId, cluster, index } = appliance;
+  const { rank, family, ...verdict } = found;
+  return {
+    applianceId,
+    clusterId: fleet.clusters[cluster].clusterId,
+    siteId,
+    ...verdict,
+    rank: rank === 0 ? null : rank,
+    standing: entry.standing,
+    reasons: entry.reasons,
+    evidence: evidenceOf(load, appliance, family),
+    useShare: entry.servingBps === 0 ? null : load.effectiveBps[index] / entry.servingBps,
+    isBusy,
+    weight: entry.weight,
   };
 }
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { FleetDelta, FleetSnapshot } from '#control-plane/contract.ts';
 import { EXAMPLE_AT_MS, exampleSnapshot } from './example-fleet.ts';
 import { FleetHolder, FUTURE_MS_MAX } from './fleet-holder.ts';
-import { checkSnapshot } from './fleet.ts';
+import { checkSnapshot } from './fleet-check.ts';
 import { holds } from './holdings.ts';
 
 const NOW = EXAMPLE_AT_MS;

@@ -1,29 +1,38 @@
 /**
  * A fleet snapshot made ready for decisions: everything by index, prefixes as a trie, holdings as sets. Immutable, swapped whole.
  *
- * Shape:      createFleet(snapshot, previous) -> fleet; checkSnapshot(snapshot) -> problems, none when it may be used
- * Invariants: (1) what did not change since `previous` is shared with it: a delta costs what changed, not the fleet
+ * Shape:      createFleet(snapshot, previous) -> fleet; advanceFleet(fleet, delta) -> fleet; snapshotOf(fleet) -> snapshot
+ * Invariants: (1) what did not change is shared with the fleet before: a delta costs what changed, not the fleet
  *             (2) two fleets made of equal snapshots decide alike, whatever came before them
+ *             (3) advanceFleet(fleet, delta) decides as createFleet(applyDelta(snapshotOf(fleet), delta)) would
  */
 import { parseAddress } from '#base/address.ts';
 import type {
   ApplianceId,
   ClusterId,
+  FleetDelta,
   FleetSnapshot,
+  LinkClass,
   SiteId,
   SnapshotAppliance,
   SnapshotCluster,
   SnapshotTitle,
 } from '#control-plane/contract.ts';
 import type { TitleId } from '#upstream/contract.ts';
-import { NO_ORDINALS, ordinalSet, type OrdinalSet } from './holdings.ts';
+import { hashText } from './hashing.ts';
+import {
+  holdingsOf,
+  membersOf,
+  NO_HOLDINGS,
+  ordinalSet,
+  rebased,
+  withChanges,
+  type Holdings,
+  type OrdinalSet,
+} from './holdings.ts';
+import { neighbourhoodOf, type FleetCluster, type Neighbourhood } from './neighbourhood.ts';
 import { buildPrefixTable, type PrefixEntry, type PrefixTable } from './place.ts';
 import { prefixScratch, readPrefix } from './prefix-text.ts';
-
-const PROBLEMS_MAX = 20;
-const EARTH_RADIUS_KM = 6371;
-const NEIGHBOUR_LISTS_MAX = 8192; // one per (home, country): 6,000 clusters with their own country
-const NEIGHBOURS_KEPT = 128; // of each list; who needs more has the whole order made anew
 
 export interface Epochs {
   readonly snapshot: number;
@@ -38,47 +47,56 @@ export interface FleetAppliance {
   readonly siteId: SiteId;
   readonly baseUrl: string;
   readonly entry: SnapshotAppliance;
-  readonly holdings: OrdinalSet;
+  readonly holdings: Holdings;
   readonly address: Uint8Array | null; // where baseUrl names an address; 4 or 16 bytes
   readonly hash: number; // of its id, 32 bits: what rendezvous mixes with the key
 }
 
-export interface FleetCluster {
-  readonly index: number;
-  readonly clusterId: ClusterId;
-  readonly siteId: SiteId;
-  readonly country: string;
-  readonly point: Point | null;
-  readonly members: readonly number[]; // appliance indexes
-}
-
 export interface FleetTitle {
   readonly title: SnapshotTitle;
-  readonly ordinalOf: ReadonlyMap<string, number>; // by file id
+  readonly files: readonly FleetFile[];
+  readonly fileOf: ReadonlyMap<string, FleetFile>; // by file id
+  readonly rules: readonly AvailabilityRule[];
   readonly expectedBps: number; // of one session
 }
 
+export interface FleetFile {
+  readonly fileId: string;
+  readonly ordinal: number;
+  readonly hash: number; // of its id
+}
+
+/** One rule of a title's availability, read once. */
+export interface AvailabilityRule {
+  readonly isAnywhere: boolean;
+  readonly countries: ReadonlySet<string>;
+  readonly fromMs: number;
+  readonly untilMs: number;
+}
+
+/** What a snapshot says, without the lists that a fleet keeps in a better form. */
+export type FleetBody = Omit<FleetSnapshot, 'kind' | 'appliances' | 'holdings' | 'titles'>;
+
 export interface Fleet {
-  readonly snapshot: FleetSnapshot;
+  readonly snapshot: FleetBody;
   readonly epochs: Epochs;
   readonly appliances: readonly FleetAppliance[];
   readonly indexOf: ReadonlyMap<ApplianceId, number>;
+  readonly reportedBps: Float64Array; // by appliance index, as the boxes told
   readonly clusters: readonly FleetCluster[];
+  readonly clusterIndex: ReadonlyMap<ClusterId, number>;
   readonly prefixes: PrefixTable;
   readonly titles: ReadonlyMap<TitleId, FleetTitle>;
   readonly neighbourhood: Neighbourhood;
 }
 
-/** Clusters by (site, country, distance) as seen from `home` (or from `country` where there is no home), nearest first. */
-export interface Neighbourhood {
-  nearest(home: number | null, country: string | null): Uint32Array;
-  all(home: number | null, country: string | null): Uint32Array;
-}
-
-interface Point {
-  readonly latitude: number;
-  readonly longitude: number;
-}
+/** Ranks of routers are below this. */
+const RANKS_PER_PREFERENCE = 2 ** 46;
+const PREFERENCE: Readonly<Record<LinkClass, number>> = {
+  embedded: 10,
+  'private-peering': 20,
+  'public-peering': 30,
+};
 
 /** `prefixes`: the table of this very snapshot, where somebody has built it already. */
 export function createFleet(
@@ -86,127 +104,215 @@ export function createFleet(
   previous: Fleet | null = null,
   prefixes: PrefixTable | null = null,
 ): Fleet {
-  const sameClusters = previous !== null && previous.snapshot.clusters === snapshot.clusters;
-  const clusterIndex = new Map(snapshot.clusters.map((entry, at) => [entry.clusterId, at]));
-  const appliances = indexAppliances(snapshot, clusterIndex, previous);
-  const clusters = indexClusters(snapshot.clusters, appliances);
+  const { kind: _, appliances: entries, holdings, titles, ...body } = snapshot;
+  const heldBy = new Map(holdings.map((entry) => [entry.applianceId, entry]));
+  return assemble(
+    body,
+    entries.map((entry) => {
+      const held = heldBy.get(entry.applianceId);
+      return {
+        entry,
+        holdings:
+          held === undefined ? NO_HOLDINGS : holdingsOf(held.version, ordinalSet(held.ordinals)),
+      };
+    }),
+    indexTitles(titles, previous),
+    previous,
+    prefixes,
+  );
+}
+
+/** The delta must follow, and must have been checked. Costs what it says, and one copy of the list of boxes. */
+export function advanceFleet(fleet: Fleet, delta: FleetDelta): Fleet {
+  const body: FleetBody = {
+    ...fleet.snapshot,
+    version: delta.version,
+    issuedAtMs: delta.issuedAtMs,
+    prefixesVersion: delta.prefixesVersion,
+    ...(delta.clusters === undefined ? {} : { clusters: delta.clusters }),
+    ...(delta.externals === undefined ? {} : { externals: delta.externals }),
+    ...(delta.paths === undefined ? {} : { paths: delta.paths }),
+  };
+  const titles = advanceTitles(fleet.titles, delta);
+  const isSameShape =
+    delta.clusters === undefined &&
+    delta.appliancesRemoved.length === 0 &&
+    delta.appliances.every(({ applianceId, clusterId }) => {
+      const old = fleet.appliances[fleet.indexOf.get(applianceId) ?? -1];
+      return old?.entry.clusterId === clusterId;
+    });
+  return isSameShape
+    ? advanceInPlace(fleet, delta, body, titles)
+    : reassemble(fleet, delta, body, titles);
+}
+
+/** The same fleet with one box's set packed anew: nothing that it decides changes. */
+export function withPackedSet(
+  fleet: Fleet,
+  applianceId: ApplianceId,
+  before: Holdings,
+  base: OrdinalSet,
+): Fleet {
+  const index = fleet.indexOf.get(applianceId);
+  if (index === undefined) return fleet;
+  const old = fleet.appliances[index];
+  if (old.holdings.base !== before.base) return fleet; // another box by that name, or packed meanwhile
+  const appliances = fleet.appliances.slice();
+  appliances[index] = { ...old, holdings: rebased(before, base, old.holdings) };
+  return { ...fleet, appliances };
+}
+
+/** The whole fleet as a snapshot again: for the disk and the decision log. */
+export function snapshotOf(fleet: Fleet): FleetSnapshot {
   return {
-    snapshot,
-    epochs: {
-      snapshot: snapshot.version,
-      prefixes: snapshot.prefixesVersion,
-      // Each box's version only grows, so their sum names one state of all of them.
-      holdings: snapshot.holdings.reduce((sum, entry) => sum + entry.version, 0),
-    },
-    appliances,
-    indexOf: new Map(appliances.map((appliance) => [appliance.applianceId, appliance.index])),
-    clusters,
-    prefixes:
-      prefixes ??
-      (sameClusters ? previous.prefixes : buildPrefixTable(prefixEntries(snapshot.clusters))),
-    titles: indexTitles(snapshot, previous),
-    neighbourhood: sameClusters ? previous.neighbourhood : neighbourhoodOf(clusters),
+    kind: 'full',
+    ...fleet.snapshot,
+    appliances: fleet.appliances.map(({ entry }) => entry),
+    holdings: fleet.appliances.map(({ applianceId, holdings }) => ({
+      applianceId,
+      version: holdings.version,
+      ordinals: [...membersOf(holdings)],
+    })),
+    titles: [...fleet.titles.values()].map(({ title }) => title),
   };
 }
 
-/** What contradicts itself in a snapshot whose form is right: any of these refuses it whole. `held`: checked before. */
-export function checkSnapshot(
-  snapshot: FleetSnapshot,
-  held: FleetSnapshot | null = null,
-): readonly string[] {
-  const problems: string[] = [];
-  const scratch = prefixScratch();
-  const clusterIds = new Set<ClusterId>();
-  for (const cluster of snapshot.clusters) {
-    if (clusterIds.has(cluster.clusterId))
-      problems.push(`cluster ${cluster.clusterId} is there twice`);
-    clusterIds.add(cluster.clusterId);
-    if (held?.clusters === snapshot.clusters) continue; // looked at before
-    const learned = (cluster.learned ?? []).map(([text]) => text);
-    for (const text of [...cluster.prefixes, ...learned]) {
-      if (problems.length >= PROBLEMS_MAX) return problems;
-      if (!readPrefix(text, scratch)) {
-        problems.push(`cluster ${cluster.clusterId}: "${text}" is no prefix`);
-      }
-    }
-  }
-  const applianceIds = new Set<ApplianceId>();
-  for (const { applianceId, clusterId } of snapshot.appliances) {
-    if (applianceIds.has(applianceId)) problems.push(`appliance ${applianceId} is there twice`);
-    if (!clusterIds.has(clusterId)) {
-      problems.push(`appliance ${applianceId}: cluster ${clusterId} does not exist`);
-    }
-    applianceIds.add(applianceId);
-  }
-  const heldBy = new Set<ApplianceId>();
-  for (const { applianceId } of snapshot.holdings) {
-    if (!applianceIds.has(applianceId))
-      problems.push(`holdings of ${applianceId}: no such appliance`);
-    if (heldBy.has(applianceId)) problems.push(`holdings of ${applianceId} are there twice`);
-    heldBy.add(applianceId);
-  }
-  const titleIds = new Set<TitleId>();
-  const fileOf = new Map<number, string>();
-  for (const { titleId, files } of snapshot.titles) {
-    if (titleIds.has(titleId)) problems.push(`title ${titleId} is there twice`);
-    titleIds.add(titleId);
-    for (const { fileId, ordinal } of files) {
-      const other = fileOf.get(ordinal);
-      if (other !== undefined && other !== fileId) {
-        problems.push(`ordinal ${ordinal} names two files, ${other} and ${fileId}`);
-      }
-      fileOf.set(ordinal, fileId);
-    }
-  }
-  return problems.slice(0, PROBLEMS_MAX);
+interface BoxParts {
+  readonly entry: SnapshotAppliance;
+  readonly holdings: Holdings;
 }
 
-/** FNV-1a, 32 bits, with a final mix: ids are short and alike. */
-export function hashText(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) {
-    hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+function assemble(
+  body: FleetBody,
+  boxes: readonly BoxParts[],
+  titles: ReadonlyMap<TitleId, FleetTitle>,
+  previous: Fleet | null,
+  prefixes: PrefixTable | null,
+): Fleet {
+  const isSame = previous !== null && sameClusters(previous.snapshot, body);
+  const clusterIndex = isSame
+    ? previous.clusterIndex
+    : new Map(body.clusters.map((entry, at) => [entry.clusterId, at]));
+  const appliances = boxes.map(({ entry, holdings }, index) =>
+    applianceOf(entry, index, holdings, clusterIndex, previous),
+  );
+  const clusters = indexClusters(body.clusters, appliances);
+  return {
+    snapshot: body,
+    epochs: {
+      snapshot: body.version,
+      prefixes: body.prefixesVersion,
+      // Each box's version only grows, so their sum names one state of all of them.
+      holdings: boxes.reduce((sum, { holdings }) => sum + holdings.version, 0),
+    },
+    appliances,
+    indexOf: new Map(appliances.map((appliance) => [appliance.applianceId, appliance.index])),
+    reportedBps: Float64Array.from(appliances, ({ entry }) => entry.egressBps),
+    clusters,
+    clusterIndex,
+    prefixes:
+      prefixes ?? (isSame ? previous.prefixes : buildPrefixTable(prefixEntries(body.clusters))),
+    titles,
+    neighbourhood: isSame ? previous.neighbourhood : neighbourhoodOf(clusters),
+  };
+}
+
+/** Every connection begins with a full snapshot: a table of a million prefixes is not built anew for that. */
+function sameClusters(a: FleetBody, b: FleetBody): boolean {
+  if (a.clusters === b.clusters) return true;
+  if (a.prefixesVersion !== b.prefixesVersion || a.clusters.length !== b.clusters.length) {
+    return false;
   }
-  return mix32(hash);
+  return a.clusters.every((one, at) => {
+    const other = b.clusters[at];
+    return (
+      one.clusterId === other.clusterId &&
+      one.prefixes.length === other.prefixes.length &&
+      JSON.stringify(one) === JSON.stringify(other)
+    );
+  });
 }
 
-/** A bijection of 32 bits that spreads every input bit (murmur3's finaliser). */
-export function mix32(value: number): number {
-  let mixed = value ^ (value >>> 16);
-  mixed = Math.imul(mixed, 0x85ebca6b);
-  mixed ^= mixed >>> 13;
-  mixed = Math.imul(mixed, 0xc2b2ae35);
-  return (mixed ^ (mixed >>> 16)) >>> 0;
+/** No box came, left or moved: lists keep their order, and everything but the changed boxes is shared. */
+function advanceInPlace(
+  fleet: Fleet,
+  delta: FleetDelta,
+  body: FleetBody,
+  titles: Fleet['titles'],
+): Fleet {
+  const appliances = fleet.appliances.slice();
+  const reportedBps = fleet.reportedBps.slice();
+  let holdingsEpoch = fleet.epochs.holdings;
+  for (const entry of delta.appliances) {
+    const index = fleet.indexOf.get(entry.applianceId) ?? -1;
+    const { holdings } = fleet.appliances[index];
+    appliances[index] = applianceOf(entry, index, holdings, fleet.clusterIndex, fleet);
+    reportedBps[index] = entry.egressBps;
+  }
+  for (const { applianceId, version, added, removed } of delta.holdings) {
+    const index = fleet.indexOf.get(applianceId) ?? -1;
+    const old = appliances[index];
+    appliances[index] = { ...old, holdings: withChanges(old.holdings, version, added, removed) };
+    holdingsEpoch += version - old.holdings.version;
+  }
+  return {
+    ...fleet,
+    snapshot: body,
+    epochs: {
+      snapshot: body.version,
+      prefixes: body.prefixesVersion,
+      holdings: holdingsEpoch,
+    },
+    appliances,
+    reportedBps,
+    titles,
+  };
 }
 
-function indexAppliances(
-  snapshot: FleetSnapshot,
+function reassemble(
+  fleet: Fleet,
+  delta: FleetDelta,
+  body: FleetBody,
+  titles: Fleet['titles'],
+): Fleet {
+  const boxes = new Map<ApplianceId, BoxParts>();
+  for (const { applianceId, entry, holdings } of fleet.appliances) {
+    boxes.set(applianceId, { entry, holdings });
+  }
+  for (const entry of delta.appliances) {
+    const holdings = boxes.get(entry.applianceId)?.holdings ?? NO_HOLDINGS;
+    boxes.set(entry.applianceId, { entry, holdings });
+  }
+  for (const { applianceId, version, added, removed } of delta.holdings) {
+    const old = boxes.get(applianceId);
+    if (old === undefined) continue;
+    const holdings = withChanges(old.holdings, version, added, removed);
+    boxes.set(applianceId, { entry: old.entry, holdings });
+  }
+  for (const id of delta.appliancesRemoved) boxes.delete(id);
+  return assemble(body, [...boxes.values()], titles, fleet, null);
+}
+
+function applianceOf(
+  entry: SnapshotAppliance,
+  index: number,
+  holdings: Holdings,
   clusterIndex: ReadonlyMap<ClusterId, number>,
   previous: Fleet | null,
-): readonly FleetAppliance[] {
-  const holdingsOf = new Map(snapshot.holdings.map((entry) => [entry.applianceId, entry]));
-  const before = new Map(previous?.snapshot.holdings.map((entry) => [entry.applianceId, entry]));
-  return snapshot.appliances.map((entry, index) => {
-    const { applianceId, siteId, baseUrl } = entry;
-    const old = previous?.appliances[previous.indexOf.get(applianceId) ?? -1];
-    const wanted = holdingsOf.get(applianceId);
-    const isSame = old !== undefined && wanted === before.get(applianceId);
-    return {
-      index,
-      applianceId,
-      cluster: clusterIndex.get(entry.clusterId) ?? 0,
-      siteId,
-      baseUrl,
-      entry,
-      holdings: isSame
-        ? old.holdings
-        : wanted === undefined
-          ? NO_ORDINALS
-          : ordinalSet(wanted.ordinals),
-      address: old?.baseUrl === baseUrl ? old.address : addressOf(baseUrl),
-      hash: hashText(applianceId),
-    };
-  });
+): FleetAppliance {
+  const { applianceId, siteId, baseUrl } = entry;
+  const old = previous?.appliances[previous.indexOf.get(applianceId) ?? -1];
+  return {
+    index,
+    applianceId,
+    cluster: clusterIndex.get(entry.clusterId) ?? 0,
+    siteId,
+    baseUrl,
+    entry,
+    holdings,
+    address: old?.baseUrl === baseUrl ? old.address : addressOf(baseUrl),
+    hash: old?.hash ?? hashText(applianceId),
+  };
 }
 
 /** The address that a base URL names, null where it names a host. */
@@ -221,14 +327,24 @@ function indexClusters(
 ): readonly FleetCluster[] {
   const members: number[][] = entries.map(() => []);
   for (const appliance of appliances) members[appliance.cluster].push(appliance.index);
-  return entries.map(({ clusterId, siteId, country, latitude, longitude }, index) => ({
-    index,
-    clusterId,
-    siteId,
-    country,
-    point: latitude === undefined || longitude === undefined ? null : { latitude, longitude },
-    members: members[index],
-  }));
+  return entries.map((entry, index) => {
+    const { clusterId, siteId, country, latitude, longitude } = entry;
+    const linkClass = entry.linkClass ?? 'embedded';
+    return {
+      index,
+      clusterId,
+      siteId,
+      country,
+      point: latitude === undefined || longitude === undefined ? null : { latitude, longitude },
+      linkClass,
+      preference: preferenceOf(entry),
+      members: members[index],
+    };
+  });
+}
+
+function preferenceOf({ preference, linkClass }: SnapshotCluster): number {
+  return preference ?? PREFERENCE[linkClass ?? 'embedded'];
 }
 
 /** One scratch entry for all: a table of a million prefixes is read without a million objects. */
@@ -236,27 +352,36 @@ function* prefixEntries(clusters: readonly SnapshotCluster[]): Iterable<PrefixEn
   const prefix = prefixScratch();
   const entry = { prefix, cluster: 0, rank: 0 };
   for (let cluster = 0; cluster < clusters.length; cluster++) {
+    // How a cluster is reached comes before what its routers say: a longer path inside a network beats a short one outside.
+    const least = preferenceOf(clusters[cluster]) * RANKS_PER_PREFERENCE;
     entry.cluster = cluster;
-    entry.rank = 0;
+    entry.rank = least;
     for (const text of clusters[cluster].prefixes) if (readPrefix(text, prefix)) yield entry;
     for (const [text, rank] of clusters[cluster].learned ?? []) {
-      entry.rank = rank;
+      entry.rank = least + Math.min(rank, RANKS_PER_PREFERENCE - 1);
       if (readPrefix(text, prefix)) yield entry;
     }
   }
 }
 
 function indexTitles(
-  snapshot: FleetSnapshot,
+  titles: readonly SnapshotTitle[],
   previous: Fleet | null,
 ): ReadonlyMap<TitleId, FleetTitle> {
-  if (previous !== null && previous.snapshot.titles === snapshot.titles) return previous.titles;
-  const titles = new Map<TitleId, FleetTitle>();
-  for (const title of snapshot.titles) {
-    const old = previous?.titles.get(title.titleId);
-    titles.set(title.titleId, old?.title === title ? old : indexTitle(title));
-  }
-  return titles;
+  return new Map(
+    titles.map((title) => {
+      const old = previous?.titles.get(title.titleId);
+      return [title.titleId, old?.title === title ? old : indexTitle(title)];
+    }),
+  );
+}
+
+function advanceTitles(titles: Fleet['titles'], delta: FleetDelta): Fleet['titles'] {
+  if (delta.titles.length + delta.titlesRemoved.length === 0) return titles;
+  const next = new Map(titles);
+  for (const title of delta.titles) next.set(title.titleId, indexTitle(title));
+  for (const titleId of delta.titlesRemoved) next.delete(titleId);
+  return next;
 }
 
 const SESSION_BPS_UNKNOWN = 5_000_000; // a title without a duration
@@ -267,74 +392,19 @@ function indexTitle(title: SnapshotTitle): FleetTitle {
   const largest = title.files.reduce((most, file) => Math.max(most, file.sizeBytes), 0);
   const bps =
     title.durationSeconds > 0 ? (largest * 8) / title.durationSeconds : SESSION_BPS_UNKNOWN;
+  const files = title.files.map(({ fileId, ordinal }) => {
+    return { fileId, ordinal, hash: hashText(fileId) };
+  });
   return {
     title,
-    ordinalOf: new Map(title.files.map(({ fileId, ordinal }) => [fileId, ordinal])),
+    files,
+    fileOf: new Map(files.map((file) => [file.fileId, file])),
+    rules: title.availability.map(({ countries, from, until }) => ({
+      isAnywhere: countries.includes('*'),
+      countries: new Set(countries),
+      fromMs: from === undefined ? -Infinity : Date.parse(from),
+      untilMs: until === undefined ? Infinity : Date.parse(until),
+    })),
     expectedBps: Math.min(SESSION_BPS_MAX, Math.max(SESSION_BPS_MIN, bps)),
   };
-}
-
-/** Who the members of a cluster are plays no part, so that the lists outlive every delta that leaves the clusters alone. */
-function neighbourhoodOf(clusters: readonly FleetCluster[]): Neighbourhood {
-  const lists = new Map<string, Uint32Array>();
-  return {
-    nearest(home, country) {
-      const key = `${home ?? ''}|${country ?? ''}`;
-      const known = lists.get(key);
-      if (known !== undefined) return known;
-      const list = orderNeighbours(clusters, home, country).slice(0, NEIGHBOURS_KEPT);
-      if (lists.size >= NEIGHBOUR_LISTS_MAX) lists.clear();
-      lists.set(key, list);
-      return list;
-    },
-    all: (home, country) => orderNeighbours(clusters, home, country),
-  };
-}
-
-/** Same site, then same country, then the rest; inside each by distance, then by id so that the order is one. */
-function orderNeighbours(
-  clusters: readonly FleetCluster[],
-  home: number | null,
-  country: string | null,
-): Uint32Array {
-  const from = home === null ? null : clusters[home];
-  const point = from?.point ?? centreOf(clusters, country);
-  const ranked = clusters.map((cluster) => ({
-    index: cluster.index,
-    id: cluster.clusterId,
-    group: from?.siteId === cluster.siteId ? 0 : cluster.country === country ? 1 : 2,
-    km: point === null || cluster.point === null ? Infinity : distanceKm(point, cluster.point),
-  }));
-  ranked.sort((a, b) => a.group - b.group || compareNumbers(a.km, b.km) || (a.id < b.id ? -1 : 1));
-  return Uint32Array.from(ranked, ({ index }) => index);
-}
-
-function compareNumbers(a: number, b: number): number {
-  return a === b ? 0 : a < b ? -1 : 1; // Infinity - Infinity is no order
-}
-
-function centreOf(clusters: readonly FleetCluster[], country: string | null): Point | null {
-  const points = clusters.flatMap((cluster) =>
-    cluster.country === country && cluster.point !== null ? [cluster.point] : [],
-  );
-  if (points.length === 0) return null;
-  const sum = points.reduce((total, { latitude, longitude }) => ({
-    latitude: total.latitude + latitude,
-    longitude: total.longitude + longitude,
-  }));
-  return {
-    latitude: sum.latitude / points.length,
-    longitude: sum.longitude / points.length,
-  };
-}
-
-/** Great-circle distance. */
-export function distanceKm(a: Point, b: Point): number {
-  const radians = Math.PI / 180;
-  const dLatitude = (b.latitude - a.latitude) * radians;
-  const dLongitude = (b.longitude - a.longitude) * radians;
-  const chord =
-    Math.sin(dLatitude / 2) ** 2 +
-    Math.cos(a.latitude * radians) * Math.cos(b.latitude * radians) * Math.sin(dLongitude / 2) ** 2;
-  return 2 * EARTH_RADIUS_KM * Math.asin(Math.min(1, Math.sqrt(chord)));
 }

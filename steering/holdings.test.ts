@@ -2,9 +2,34 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { seededRandom } from '#base/random.ts';
-import { bytesOf, holds, ordinalSet } from './holdings.ts';
+import {
+  bytesOf,
+  countOf,
+  holdingsOf,
+  isWorthPacking,
+  membersOf,
+  ordinalSet,
+  packed,
+  rebased,
+  holds as holdsOf,
+  withChanges,
+  type Holdings,
+} from './holdings.ts';
 
 fc.configureGlobal({ seed: 20_261_120 });
+
+const ordinals = fc.array(fc.integer({ min: 0, max: 3000 }));
+const holds = (set: ReturnType<typeof ordinalSet>, ordinal: number): boolean =>
+  holdsOf(holdingsOf(1, set), ordinal);
+
+function assertHolds(holdings: Holdings, plain: ReadonlySet<number>): void {
+  assert.deepEqual(
+    [...membersOf(holdings)],
+    [...plain].sort((a, b) => a - b),
+  );
+  assert.equal(countOf(holdings), plain.size);
+  for (let at = 0; at <= 3000; at += 7) assert.equal(holdsOf(holdings, at), plain.has(at));
+}
 
 test('a set holds exactly the ordinals that it was made of', () => {
   fc.assert(
@@ -37,6 +62,51 @@ test('400,000 files out of 72 million take at most 520 kB', () => {
   const random = seededRandom(3);
   const members = Array.from({ length: 400_000 }, () => random.below(72_000_000));
   const set = ordinalSet(members);
-  assert.ok(bytesOf(set) < 520_000, `${bytesOf(set)} bytes`);
+  assert.ok(bytesOf(holdingsOf(1, set)) < 520_000, `${bytesOf(holdingsOf(1, set))} bytes`);
   for (let at = 0; at < 1000; at++) assert.ok(holds(set, members[at * 400]));
+});
+
+test('changes over a set, packed or not, hold what a plain set would hold', () => {
+  fc.assert(
+    fc.property(
+      ordinals,
+      fc.array(fc.tuple(ordinals, ordinals, fc.boolean())),
+      (first, changes) => {
+        const plain = new Set(first);
+        let holdings = holdingsOf(1, ordinalSet(first));
+        let version = 1;
+        for (const [added, removed, packs] of changes) {
+          holdings = withChanges(holdings, ++version, added, removed);
+          for (const one of removed) plain.delete(one);
+          for (const one of added) plain.add(one);
+          if (packs) holdings = holdingsOf(version, packed(holdings));
+          assertHolds(holdings, plain);
+        }
+        assert.equal(holdings.version, version);
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
+
+test('a set packed while it changed goes on as what it has become', () => {
+  fc.assert(
+    fc.property(ordinals, ordinals, ordinals, ordinals, ordinals, (first, a, b, c, d) => {
+      const before = withChanges(holdingsOf(1, ordinalSet(first)), 2, a, b);
+      const base = packed(before); // elsewhere, while this comes in:
+      const now = withChanges(before, 3, c, d);
+      const after = rebased(before, base, now);
+      assertHolds(after, new Set(membersOf(now)));
+      assert.equal(after.version, 3);
+      assert.deepEqual([...membersOf(rebased(before, base, before))], [...membersOf(before)]);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('a set is worth packing once its overlay is more than a thirty-second of it', () => {
+  const base = ordinalSet(Array.from({ length: 100_000 }, (_, at) => at * 3));
+  const news = Array.from({ length: 3126 }, (_, at) => at * 3 + 1);
+  assert.ok(!isWorthPacking(withChanges(holdingsOf(1, base), 2, news.slice(0, 3125), [])));
+  assert.ok(isWorthPacking(withChanges(holdingsOf(1, base), 2, news, [])));
 });

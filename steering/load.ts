@@ -9,12 +9,15 @@
  * Invariants: (1) effective load = reported egress + assignments since that report x live steering nodes
  *             (2) an assignment is dropped once a report is newer than it by PICK_UP_MS, and after FORGET_MS in any case
  *             (3) a frame never changes; its epoch is larger than that of any frame before it, also over a restart
+ *             (4) a frame costs one copy of the reported loads, and what was assigned and found out since
  * Source:     standards for load-aware assignment: effective load removes the herd that stale reports cause
  */
+import type { AddressFamily } from '#base/address.ts';
 import type { Milliseconds } from '#base/clock.ts';
 import type { ApplianceId } from '#control-plane/contract.ts';
-import type { EvidenceName } from './evidence.ts';
-import type { Fleet } from './fleet.ts';
+import { EVIDENCE_NAMES, type EvidenceName } from './evidence.ts';
+import type { ExternalLoad } from './externals.ts';
+import type { Fleet, FleetAppliance } from './fleet.ts';
 
 export const LOAD_EPOCH_MS = 250;
 /** A player that was just sent to a box shows in the box's report about this long after. */
@@ -27,8 +30,32 @@ export interface LoadFrame {
   readonly epoch: number;
   readonly frozenAtMs: Milliseconds; // wall clock: also "now" for availability
   readonly effectiveBps: Float64Array; // by appliance index of the fleet it was made for
-  readonly evidence: readonly EvidenceName[];
+  readonly evidence: Uint8Array; // two a box, by IPv4 and IPv6: places in EVIDENCE_NAMES
+  readonly externals: readonly ExternalLoad[]; // as in the snapshot
   readonly isStale: boolean; // the snapshot is older than anybody should rely on; it is still the best there is
+}
+
+/** What was found out about a box over one address family. */
+export interface FamilyEvidence {
+  readonly applianceId: ApplianceId;
+  readonly family: AddressFamily;
+  readonly name: EvidenceName;
+}
+
+/** What we know of a box over the family that a client would reach it by. */
+export function evidenceOf(
+  { evidence }: LoadFrame,
+  { index, address }: Pick<FleetAppliance, 'index' | 'address'>,
+  family: AddressFamily,
+): EvidenceName {
+  const own = address === null ? family : address.length === 4 ? 4 : 6;
+  return EVIDENCE_NAMES[evidence[index * 2 + (own === 4 ? 0 : 1)]];
+}
+
+/** Whether a box is known as `name` over any family. */
+export function isKnownAs({ evidence }: LoadFrame, index: number, name: EvidenceName): boolean {
+  const code = EVIDENCE_NAMES.indexOf(name);
+  return evidence[index * 2] === code || evidence[index * 2 + 1] === code;
 }
 
 export class LoadLedger {
@@ -56,34 +83,44 @@ export class LoadLedger {
 
   freeze(
     fleet: Fleet,
-    evidenceOf: (applianceId: ApplianceId) => EvidenceName,
+    known: Iterable<FamilyEvidence>,
     atMs: Milliseconds,
+    externals: readonly ExternalLoad[] = [],
     isStale = false,
   ): LoadFrame {
     this.#epoch = Math.max(this.#epoch + 1, Math.floor(atMs / LOAD_EPOCH_MS));
-    const effectiveBps = new Float64Array(fleet.appliances.length);
-    for (const { applianceId, index, entry } of fleet.appliances) {
-      effectiveBps[index] =
-        entry.egressBps + this.#since(applianceId, entry.heartbeatAtMs, atMs) * this.#liveNodes;
+    const effectiveBps = fleet.reportedBps.slice();
+    for (const [applianceId, slots] of this.#assigned) {
+      const index = fleet.indexOf.get(applianceId);
+      const heard = index === undefined ? Infinity : fleet.appliances[index].entry.heartbeatAtMs;
+      const bps = since(slots, heard, atMs);
+      if (bps === null || index === undefined) this.#assigned.delete(applianceId);
+      else effectiveBps[index] += bps * this.#liveNodes;
     }
-    for (const applianceId of this.#assigned.keys()) {
-      if (!fleet.indexOf.has(applianceId)) this.#assigned.delete(applianceId);
+    const evidence = new Uint8Array(fleet.appliances.length * 2);
+    for (const { applianceId, family, name } of known) {
+      const index = fleet.indexOf.get(applianceId);
+      if (index === undefined) continue;
+      evidence[index * 2 + (family === 4 ? 0 : 1)] = EVIDENCE_NAMES.indexOf(name);
     }
     return {
       epoch: this.#epoch,
       frozenAtMs: atMs,
       effectiveBps,
-      evidence: fleet.appliances.map(({ applianceId }) => evidenceOf(applianceId)),
+      evidence,
+      externals,
       isStale,
     };
   }
+}
 
-  #since(applianceId: ApplianceId, reportedAtMs: Milliseconds, atMs: Milliseconds): number {
-    const slots = this.#assigned.get(applianceId);
-    if (slots === undefined) return 0;
-    const oldestMs = Math.max(reportedAtMs - PICK_UP_MS, atMs - FORGET_MS);
-    while (slots.length > 0 && slots[0].slotMs + SLOT_MS <= oldestMs) slots.shift();
-    if (slots.length === 0) this.#assigned.delete(applianceId);
-    return slots.reduce((sum, slot) => sum + slot.bps, 0);
-  }
+/** What was assigned since a report; null where nothing is left of it. */
+function since(
+  slots: { slotMs: Milliseconds; bps: number }[],
+  reportedAtMs: Milliseconds,
+  atMs: Milliseconds,
+): number | null {
+  const oldestMs = Math.max(reportedAtMs - PICK_UP_MS, atMs - FORGET_MS);
+  while (slots.length > 0 && slots[0].slotMs + SLOT_MS <= oldestMs) slots.shift();
+  return slots.length === 0 ? null : slots.reduce((sum, slot) => sum + slot.bps, 0);
 }

@@ -4,7 +4,13 @@ import * as fc from 'fast-check';
 import { seededRandom } from '#base/random.ts';
 import { decidePlay, expectedLoad, pathwayOf, type PlayDecision } from './answer.ts';
 import type { World } from './candidates.ts';
-import { EXAMPLE_AT_MS, EXAMPLE_FILES, EXAMPLE_TITLE, exampleWorld } from './example-fleet.ts';
+import {
+  EXAMPLE_AT_MS,
+  EXAMPLE_FILES,
+  EXAMPLE_TITLE,
+  exampleSnapshot,
+  exampleWorld,
+} from './example-fleet.ts';
 import { LoadLedger } from './load.ts';
 
 fc.configureGlobal({ seed: 20_261_120 });
@@ -229,7 +235,7 @@ test('own assignments count at once: without a new report sessions do not herd o
   for (let at = 0; at < 240; at++) {
     const decision = play(exampleWorld(changes, {}, ledger), { session: `s${random.below(1e9)}` });
     firsts.push(pathways(decision)[0]);
-    for (const [id, bps] of expectedLoad(decision)) ledger.assigned(id, bps, EXAMPLE_AT_MS);
+    for (const [id, bps] of expectedLoad(decision).boxes) ledger.assigned(id, bps, EXAMPLE_AT_MS);
   }
   const toB = firsts.filter((id) => id === 'lyon-b').length;
   // At 4 Mbit/s a session, b catches up with a's 300 Mbit/s after some 75 sessions; from then on both take.
@@ -240,7 +246,7 @@ test('own assignments count at once: without a new report sessions do not herd o
 test('availability decides by country: the request wins over the prefix, and the answer says which rule', () => {
   const titles = [
     {
-      ...exampleWorld().fleet.snapshot.titles[0],
+      ...exampleSnapshot().titles[0],
       availability: [{ countries: ['NO'], until: '2027-01-01T00:00:00Z' }],
     },
   ];

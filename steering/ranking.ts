@@ -1,24 +1,29 @@
 /**
- * Which boxes get a client, for one file, best first, and why not the others.
+ * Which boxes get a client, for each file, best first, and why not the others.
  *
- * Shape:      rankFile(world, candidates, ask) -> Ranking; rankBoxes(...) the same without a file
- * Invariants: (1) never empty: the origin stands last in every list
+ * Shape:      rankFiles(world, candidates, files, session hash) -> a Ranking per file; rankBoxes(...) the same without a file
+ * Invariants: (1) never empty: an external CDN or the origin stands last in every list
  *             (2) boxes in a list are distinct; at most APPLIANCES_MAX of them
  *             (3) a box that holds the whole file stands before every box that does not, unless the holder is full or worse
- *             (4) nothing but (world, candidates, ask) decides: the same four epochs and request give the same answer
+ *             (4) nothing but (world, candidates, files, session) decides: the same four epochs and request give the same answer
  *             (5) a box that joins or leaves a tier moves only its own share of the keys
+ *             (6) an external CDN stands behind every box; the origin behind both
  * Source:     standards: weighted rendezvous with bounded load inside the best tier; architecture.md, Home and reason
  */
 import type { Reason } from '#appliance/contract.ts';
-import type { ApplianceId } from '#control-plane/contract.ts';
-import type { Candidate, Candidates, PassedOver, Usability, World } from './candidates.ts';
-import { mix32, type FleetAppliance } from './fleet.ts';
+import type { ApplianceId, ExternalCdn } from '#control-plane/contract.ts';
+import type { Candidate, Candidates, PassedOver, Tier, Usability, World } from './candidates.ts';
+import { rankExternals } from './externals.ts';
+import type { FleetAppliance, FleetFile } from './fleet.ts';
+import { mix32 } from './hashing.ts';
 import { holds } from './holdings.ts';
 
-/** With the origin that makes URLS_PER_FILE_MAX. */
+/** With what stands last that makes URLS_PER_FILE_MAX. */
 export const APPLIANCES_MAX = 3;
 /** With fewer holders than this, boxes that would have to fetch the file follow. */
 const HOLDERS_ENOUGH = 2;
+/** Tiers up to this size are sorted in place, without an array of scores and boxes. */
+const SMALL_TIER = 16;
 
 export interface ApplianceTarget {
   readonly kind: 'appliance';
@@ -26,54 +31,60 @@ export interface ApplianceTarget {
   readonly isHome: boolean;
   readonly holdsFile: boolean;
 }
-export type Target = ApplianceTarget | { readonly kind: 'origin' };
+export interface ExternalTarget {
+  readonly kind: 'external';
+  readonly external: ExternalCdn;
+}
+export type Target = ApplianceTarget | ExternalTarget | { readonly kind: 'origin' };
 
 export interface Ranking {
-  readonly candidates: readonly Target[]; // best first; the last is the origin
+  readonly candidates: readonly Target[]; // best first; the last is an external CDN or the origin
   readonly passedOver: readonly { readonly applianceId: ApplianceId; readonly why: PassedOver }[];
   readonly reason: Reason;
   readonly snapshotVersion: number;
 }
 
-export interface FileAsk {
-  readonly ordinal: number;
-  readonly fileHash: number; // hashText of the file id
-  readonly sessionHash: number; // hashText of the session
-}
-
 const ORIGIN: Target = { kind: 'origin' };
+type Has = (candidate: Candidate) => boolean;
 
-export function rankFile(world: World, candidates: Candidates, ask: FileAsk): Ranking {
-  const has = (candidate: Candidate): boolean => holds(candidate.appliance.holdings, ask.ordinal);
-  const picked = new Picked();
-  // Holders by tier. Where every box of a tier has the file the session chooses, so that one viewer stays on one
-  // box; where they differ the file chooses, so that each box's memory holds its own part.
-  for (const usable of candidates.usable) {
-    if (usable.length === 0) continue;
-    const holders = usable.filter(has);
-    if (holders.length === 0) continue;
-    const key = holders.length === usable.length ? ask.sessionHash : ask.fileHash;
-    picked.add(inOrder(holders, key), true);
-    if (picked.isEnough()) break;
-  }
-  if (picked.count < HOLDERS_ENOUGH) {
-    const lacks = (candidate: Candidate): boolean => !has(candidate);
-    addByTier(picked, candidates, 'usable', lacks, ask.fileHash, false);
-    if (picked.count < HOLDERS_ENOUGH) {
-      addByTier(picked, candidates, 'full', has, ask.fileHash, true);
-      addByTier(picked, candidates, 'full', lacks, ask.fileHash, false);
+/**
+ * Files that every box has which was looked at share one ranking: it depends on the session alone. Most files of most
+ * titles are such, and a title has many.
+ */
+export function rankFiles(
+  world: World,
+  candidates: Candidates,
+  files: readonly FleetFile[],
+  sessionHash: number,
+): readonly Ranking[] {
+  let shared: { readonly ranking: Ranking; readonly looked: readonly Candidate[] } | null = null;
+  return files.map((file) => {
+    const { ordinal } = file;
+    if (shared !== null && allHold(shared.looked, ordinal)) return shared.ranking;
+    const has: Has = (candidate) => holds(candidate.appliance.holdings, ordinal);
+    const picked = new Picked();
+    const looked: Candidate[] = [];
+    let isUniform = true;
+    // Holders by tier. Where every box of a tier has the file the session chooses, so that one viewer stays on one
+    // box; where they differ the file chooses, so that each box's memory holds its own part.
+    for (let at = 0; !picked.isEnough(); at++) {
+      const usable = candidates.tierAt(at)?.usable;
+      if (usable === undefined) break;
+      if (usable.length === 0) continue;
+      const holders = holdersOf(usable, ordinal);
+      if (holders.length === usable.length) {
+        looked.push(...usable);
+        picked.add(inOrder(usable, sessionHash), true);
+      } else {
+        isUniform = false;
+        if (holders.length > 0) picked.add(inOrder(holders, file.hash), true);
+      }
     }
-    if (picked.count < HOLDERS_ENOUGH) {
-      addByTier(picked, candidates, 'suspect', has, ask.fileHash, true);
-      addByTier(picked, candidates, 'suspect', lacks, ask.fileHash, false);
-    }
-    if (picked.count === 0) {
-      addByTier(picked, candidates, 'last-resort', has, ask.fileHash, true);
-      addByTier(picked, candidates, 'last-resort', lacks, ask.fileHash, false);
-    }
-  }
-  const targets = picked.targets();
-  return conclude(world, candidates, targets, has);
+    if (picked.count < HOLDERS_ENOUGH) addOthers(picked, candidates, has, file.hash);
+    const ranking = conclude(world, candidates, picked, has);
+    if (isUniform && picked.count >= HOLDERS_ENOUGH) shared = { ranking, looked };
+    return ranking;
+  });
 }
 
 /** The best boxes for a client irrespective of the file, of those that `fits` allows: what DNS answers. */
@@ -84,41 +95,135 @@ export function rankBoxes(
   fits: (candidate: Candidate) => boolean,
 ): Ranking {
   const picked = new Picked();
-  for (const usability of ['usable', 'full', 'suspect', 'last-resort'] as const) {
+  for (let at = 0; !picked.isEnough(); at++) {
+    const usable = candidates.tierAt(at)?.usable;
+    if (usable === undefined) break;
+    picked.add(inOrder(usable.filter(fits), key), false);
+  }
+  for (const usability of ['full', 'suspect', 'last-resort'] as const) {
     if (picked.count > 0) break;
     addByTier(picked, candidates, usability, fits, key, false);
   }
-  return conclude(world, candidates, picked.targets(), fits);
+  return conclude(world, candidates, picked, fits);
 }
 
-function conclude(
-  world: World,
-  candidates: Candidates,
-  targets: readonly ApplianceTarget[],
-  has: (candidate: Candidate) => boolean,
-): Ranking {
-  return {
-    candidates: [...targets, ORIGIN],
-    // Worked out only where somebody asks: most answers are never explained.
-    get passedOver() {
-      return passedOver(candidates, targets, has);
-    },
-    reason: reasonOf(candidates, targets[0], has),
-    snapshotVersion: world.fleet.epochs.snapshot,
-  };
+/** Too few holders are well: boxes that would have to fetch the file, then boxes that are not well, holders first. */
+function addOthers(picked: Picked, candidates: Candidates, has: Has, key: number): void {
+  const lacks: Has = (candidate) => !has(candidate);
+  addByTier(picked, candidates, 'usable', lacks, key, false);
+  for (const usability of ['full', 'suspect', 'last-resort'] as const) {
+    if (picked.count >= (usability === 'last-resort' ? 1 : HOLDERS_ENOUGH)) return;
+    addByTier(picked, candidates, usability, has, key, true);
+    addByTier(picked, candidates, usability, lacks, key, false);
+  }
+}
+
+function allHold(boxes: readonly Candidate[], ordinal: number): boolean {
+  for (const { appliance } of boxes) if (!holds(appliance.holdings, ordinal)) return false;
+  return true;
+}
+
+function holdersOf(boxes: readonly Candidate[], ordinal: number): readonly Candidate[] {
+  let lacking = 0;
+  while (lacking < boxes.length && holds(boxes[lacking].appliance.holdings, ordinal)) lacking++;
+  if (lacking === boxes.length) return boxes;
+  const holders = boxes.slice(0, lacking);
+  for (let at = lacking + 1; at < boxes.length; at++) {
+    if (holds(boxes[at].appliance.holdings, ordinal)) holders.push(boxes[at]);
+  }
+  return holders;
+}
+
+function conclude(world: World, candidates: Candidates, picked: Picked, has: Has): Ranking {
+  const boxes = picked.targets(candidates.home);
+  const { externals } = world.fleet.snapshot;
+  const others =
+    externals === undefined
+      ? []
+      : rankExternals(externals, world.load.externals, candidates.place.country);
+  const targets: Target[] = boxes;
+  if (others.length > 0) targets.push({ kind: 'external', external: others[0] });
+  // The origin is nobody's CDN: it stands last where no other does, and behind an external one that has no box before it.
+  if (others.length === 0 || picked.count === 0) targets.push(ORIGIN);
+  return new Concluded(
+    targets,
+    reasonOf(candidates, targets[0], has),
+    world.fleet.epochs.snapshot,
+    candidates,
+    has,
+  );
+}
+
+class Concluded implements Ranking {
+  readonly candidates: readonly Target[];
+  readonly reason: Reason;
+  readonly snapshotVersion: number;
+  readonly #of: Candidates;
+  readonly #has: Has;
+
+  constructor(
+    targets: readonly Target[],
+    reason: Reason,
+    snapshotVersion: number,
+    of: Candidates,
+    has: Has,
+  ) {
+    this.candidates = targets;
+    this.reason = reason;
+    this.snapshotVersion = snapshotVersion;
+    this.#of = of;
+    this.#has = has;
+  }
+
+  /** Worked out only where somebody asks: most answers are never explained. */
+  get passedOver(): Ranking['passedOver'] {
+    const chosen = new Set(
+      this.candidates.flatMap((one) => (one.kind === 'appliance' ? [one.appliance.index] : [])),
+    );
+    return this.#of.all().flatMap(({ all }) =>
+      all.flatMap((candidate) => {
+        const { applianceId, index } = candidate.appliance;
+        if (chosen.has(index)) return [];
+        return [
+          {
+            applianceId,
+            why: candidate.why ?? (this.#has(candidate) ? 'not-needed' : 'lacks-file'),
+          } as const,
+        ];
+      }),
+    );
+  }
 }
 
 /** Weighted rendezvous: score = -w / ln(h), h uniform in (0, 1) by (key, box). Boxes over the bounded load come after the others. */
 export function inOrder(members: readonly Candidate[], key: number): readonly Candidate[] {
-  if (members.length < 2) return members;
-  const scored = members.map((candidate) => ({ candidate, score: scoreOf(candidate, key) }));
-  scored.sort(
-    (a, b) =>
-      Number(a.candidate.isBusy) - Number(b.candidate.isBusy) ||
-      b.score - a.score ||
-      (a.candidate.appliance.applianceId < b.candidate.appliance.applianceId ? -1 : 1),
-  );
-  return scored.map(({ candidate }) => candidate);
+  const count = members.length;
+  if (count < 2) return members;
+  const scores = members.map((candidate) => scoreOf(candidate, key));
+  if (count > SMALL_TIER) {
+    const order = members.map((_, at) => at);
+    order.sort((a, b) => (isBefore(members[a], scores[a], members[b], scores[b]) ? -1 : 1));
+    return order.map((at) => members[at]);
+  }
+  const sorted = members.slice();
+  for (let at = 1; at < count; at++) {
+    const candidate = sorted[at];
+    const score = scores[at];
+    let to = at;
+    for (; to > 0 && isBefore(candidate, score, sorted[to - 1], scores[to - 1]); to--) {
+      sorted[to] = sorted[to - 1];
+      scores[to] = scores[to - 1];
+    }
+    sorted[to] = candidate;
+    scores[to] = score;
+  }
+  return sorted;
+}
+
+function isBefore(a: Candidate, scoreA: number, b: Candidate, scoreB: number): boolean {
+  if (a.isBusy !== b.isBusy) return b.isBusy;
+  if (scoreA !== scoreB) return scoreA > scoreB;
+  return a.appliance.applianceId < b.appliance.applianceId;
 }
 
 function scoreOf({ appliance }: Candidate, key: number): number {
@@ -131,20 +236,22 @@ function addByTier(
   picked: Picked,
   candidates: Candidates,
   usability: Usability,
-  fits: (candidate: Candidate) => boolean,
+  fits: Has,
   key: number,
   holdsFile: boolean,
 ): void {
-  for (const tier of candidates.tiers) {
-    if (picked.isEnough()) return;
-    const members = tier.filter((one) => one.usability === usability && fits(one));
+  for (let at = 0; !picked.isEnough(); at++) {
+    const tier = candidates.tierAt(at);
+    if (tier === undefined) return;
+    const members = tier.all.filter((one) => one.usability === usability && fits(one));
     picked.add(inOrder(members, key), holdsFile);
   }
 }
 
 /** Collects boxes best first until there are enough of them in at least two sites, or no more. */
 class Picked {
-  readonly #found: { candidate: Candidate; holdsFile: boolean }[] = [];
+  readonly #found: Candidate[] = [];
+  readonly #holds: boolean[] = [];
   #hasSecondSite = false;
 
   get count(): number {
@@ -153,9 +260,11 @@ class Picked {
 
   add(ordered: readonly Candidate[], holdsFile: boolean): void {
     for (const candidate of ordered) {
-      this.#found.push({ candidate, holdsFile });
-      const { siteId } = this.#found[0].candidate.appliance;
-      if (candidate.appliance.siteId !== siteId) this.#hasSecondSite = true;
+      this.#found.push(candidate);
+      this.#holds.push(holdsFile);
+      if (candidate.appliance.siteId !== this.#found[0].appliance.siteId) {
+        this.#hasSecondSite = true;
+      }
     }
   }
 
@@ -164,53 +273,38 @@ class Picked {
   }
 
   /** The best ones; the last place goes to another site than the first, where there is one: sites fail as a whole. */
-  targets(): readonly ApplianceTarget[] {
-    const best = this.#found.slice(0, APPLIANCES_MAX);
-    const site = best[0]?.candidate.appliance.siteId;
-    const isElsewhere = ({ candidate }: { candidate: Candidate }): boolean =>
-      candidate.appliance.siteId !== site;
-    if (best.length === APPLIANCES_MAX && !best.some(isElsewhere)) {
-      const elsewhere = this.#found.find(isElsewhere);
-      if (elsewhere !== undefined) best[APPLIANCES_MAX - 1] = elsewhere;
+  targets(home: Tier): Target[] {
+    const count = Math.min(APPLIANCES_MAX, this.#found.length);
+    const site = this.#found[0]?.appliance.siteId;
+    let last = count - 1;
+    let isSpread = count < APPLIANCES_MAX;
+    for (let at = 1; at < count; at++) {
+      if (this.#found[at].appliance.siteId !== site) isSpread = true;
     }
-    return best.map(({ candidate, holdsFile }) => ({
-      kind: 'appliance',
-      appliance: candidate.appliance,
-      isHome: candidate.isHome,
-      holdsFile,
-    }));
+    if (!isSpread) {
+      const elsewhere = this.#found.findIndex(({ appliance }) => appliance.siteId !== site);
+      if (elsewhere !== -1) last = elsewhere;
+    }
+    const targets: Target[] = [];
+    for (let place = 0; place < count; place++) {
+      const at = place === count - 1 ? last : place;
+      const candidate = this.#found[at];
+      const { appliance } = candidate;
+      const isHome = home.all.includes(candidate);
+      targets.push({ kind: 'appliance', appliance, isHome, holdsFile: this.#holds[at] });
+    }
+    return targets;
   }
 }
 
-function passedOver(
-  candidates: Candidates,
-  targets: readonly ApplianceTarget[],
-  has: (candidate: Candidate) => boolean,
-): Ranking['passedOver'] {
-  const chosen = new Set(targets.map(({ appliance }) => appliance.index));
-  return candidates.tiers.flatMap((tier) =>
-    tier.flatMap((candidate) => {
-      const { applianceId, index } = candidate.appliance;
-      if (chosen.has(index)) return [];
-      const why = candidate.why ?? (has(candidate) ? 'not-needed' : 'lacks-file');
-      return [{ applianceId, why }];
-    }),
-  );
-}
-
 /** `home` where a home box stands first; else what kept the home boxes from it. */
-function reasonOf(
-  { tiers, place }: Candidates,
-  first: Target | undefined,
-  has: (candidate: Candidate) => boolean,
-): Reason {
+function reasonOf(candidates: Candidates, first: Target | undefined, has: Has): Reason {
   if (first?.kind === 'appliance' && first.isHome) return 'home';
-  const homeTier = (tiers[0] ?? []).filter(({ isHome }) => isHome);
-  if (place.home === null || homeTier.length === 0) return 'other';
-  if (!homeTier.some(has)) {
+  const home = candidates.home;
+  if (candidates.place.home === null || home.all.length === 0) return 'other';
+  if (!home.all.some(has)) {
     // With nobody usable at home the file is not what was missing, unless somebody else has it.
-    const someHomeUsable = homeTier.some(({ usability }) => usability === 'usable');
-    return someHomeUsable || (first?.kind === 'appliance' && first.holdsFile)
+    return home.usable.length > 0 || (first?.kind === 'appliance' && first.holdsFile)
       ? 'content'
       : 'health';
   }

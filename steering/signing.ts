@@ -25,7 +25,7 @@ export interface TokenScope {
 
 export class TokenMint {
   readonly #key: SigningKey;
-  readonly #tokens = new LRUCache<string, Promise<string>>({ max: TOKENS_MAX });
+  readonly #tokens = new LRUCache<string, string | Promise<string>>({ max: TOKENS_MAX });
   signed = 0;
   reused = 0;
 
@@ -33,7 +33,8 @@ export class TokenMint {
     this.#key = key;
   }
 
-  tokenFor(scope: TokenScope, nowSeconds: number): Promise<string> {
+  /** The token itself where it is there already. */
+  tokenFor(scope: TokenScope, nowSeconds: number): string | Promise<string> {
     const bucket = Math.floor(nowSeconds / BUCKET_SECONDS);
     const name = `${bucket} ${scope.titleId} ${scope.home} ${scope.reason} ${scope.durationSeconds}`;
     const known = this.#tokens.get(name);
@@ -44,6 +45,11 @@ export class TokenMint {
     this.signed++;
     const token = signViewerToken(this.#key, scope, nowSeconds);
     this.#tokens.set(name, token);
+    // From then on nobody waits, not even for a turn of the event loop.
+    void token.then(
+      (text) => this.#tokens.set(name, text),
+      () => this.#tokens.delete(name),
+    );
     return token;
   }
 }

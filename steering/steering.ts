@@ -8,9 +8,9 @@ export {
   type SteeringService,
 } from './io/steering-service.ts';
 export {
+  answerText,
   decidePlay,
   expectedLoad,
-  writeAnswer,
   type PlayDecision,
   type PlayRefusal,
 } from './answer.ts';
@@ -31,9 +31,20 @@ export { Responder, type Asking, type DnsCounters } from './dns/responder.ts';
 export { DnsPool, type DnsPlan } from './io/dns-pool.ts';
 export { answerQuery, createZone, type Zone } from './dns/zone.ts';
 export { noEvidence, stepEvidence, type Evidence } from './evidence.ts';
-export { checkSnapshot, createFleet, type Fleet } from './fleet.ts';
+export { checkDelta, checkSnapshot } from './fleet-check.ts';
+export { advanceFleet, createFleet, snapshotOf, type Fleet } from './fleet.ts';
 export { FleetHolder } from './fleet-holder.ts';
-export { bytesOf, holds, ordinalSet, type OrdinalSet } from './holdings.ts';
+export {
+  bytesOf,
+  holdingsOf,
+  holds,
+  isWorthPacking,
+  ordinalSet,
+  packed,
+  withChanges,
+  type Holdings,
+  type OrdinalSet,
+} from './holdings.ts';
 export { LoadLedger, type LoadFrame } from './load.ts';
 export {
   buildPrefixTable,
@@ -46,6 +57,6 @@ export {
   type PrefixTable,
 } from './place.ts';
 export { prefixScratch, readPrefix } from './prefix-text.ts';
-export { rankBoxes, rankFile, type Ranking } from './ranking.ts';
+export { rankBoxes, rankFiles, type Ranking } from './ranking.ts';
 export { blobSecretOf, openSession, sealSession } from './session-blob.ts';
 export { TokenMint } from './signing.ts';

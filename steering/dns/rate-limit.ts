@@ -12,7 +12,7 @@
  *             (2) which bucket is whose cannot be guessed: the hash is seeded
  */
 import type { Milliseconds } from '#base/clock.ts';
-import { mix32 } from '../fleet.ts';
+import { mix32 } from '../hashing.ts';
 
 export type AnswerKind = 'positive' | 'nxdomain' | 'error';
 export type RateVerdict = 'send' | 'slip' | 'drop';

@@ -9,7 +9,7 @@
  */
 import type { Milliseconds } from '#base/clock.ts';
 import type { World } from '../candidates.ts';
-import { hashText } from '../fleet.ts';
+import { hashText } from '../hashing.ts';
 import type { CookieJar } from './cookie.ts';
 import {
   EMPTY_RESPONSE,

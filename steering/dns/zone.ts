@@ -17,7 +17,8 @@
  */
 import { maskBytes, parseAddress } from '#base/address.ts';
 import { candidatesFor, placeOf, type Candidate, type World } from '../candidates.ts';
-import { addressOf, hashText, mix32, type Fleet } from '../fleet.ts';
+import { addressOf, type Fleet } from '../fleet.ts';
+import { hashText, mix32 } from '../hashing.ts';
 import { lookUp, lookUpScoped, unmapped } from '../place.ts';
 import { rankBoxes } from '../ranking.ts';
 import {

@@ -14,6 +14,7 @@ import type { PlayDecision, PlayRefusal } from '../answer.ts';
 import type { World } from '../candidates.ts';
 import type { PlayRequest } from '../contract.ts';
 import { loadRecord, playRecord, type LogRecord } from '../decision-log.ts';
+import { snapshotOf } from '../fleet.ts';
 import type { LoadFrame } from '../load.ts';
 
 const BACKLOG_BYTES_MAX = 8 * 1024 * 1024;
@@ -110,7 +111,7 @@ export class DecisionLogFile {
     this.#bytes = 0;
     this.#frame = null;
     this.#version = world.fleet.epochs.snapshot;
-    this.#write({ t: 'snapshot', snapshot: world.fleet.snapshot });
+    this.#write({ t: 'snapshot', snapshot: snapshotOf(world.fleet) });
   }
 
   #write(record: LogRecord): void {

@@ -118,8 +118,20 @@ export class DnsPool {
     if (fleet !== this.#sentFleet) {
       this.#sentFleet = fleet;
       const { snapshot, prefixes } = fleet;
-      const clusters = snapshot.clusters.map((cluster) => ({ ...cluster, prefixes: [] }));
-      const small = { ...snapshot, titles: [], holdings: [], clusters };
+      const clusters = snapshot.clusters.map((cluster) => ({
+        ...cluster,
+        prefixes: [],
+        learned: [],
+      }));
+      const appliances = fleet.appliances.map(({ entry }) => entry);
+      const small: FleetSnapshot = {
+        ...snapshot,
+        kind: 'full',
+        appliances,
+        titles: [],
+        holdings: [],
+        clusters,
+      };
       for (const worker of this.#workers) {
         this.#post(worker, { kind: 'fleet', snapshot: small, prefixes });
       }

@@ -11,7 +11,6 @@ import {
   checkPlayRequest,
   STEERING_CONTENT_TYPE,
   type ExplainRequest,
-  type PlayAnswer,
 } from '../contract.ts';
 import type { Explanation } from '../explain.ts';
 import type { PlayRefusal } from '../answer.ts';
@@ -21,7 +20,8 @@ import type { PlayRequest, SteeringManifest } from '../contract.ts';
 export interface HttpFace {
   readonly serviceTokens: readonly ServiceToken[];
   readonly isOpenAdmin: boolean; // bound to loopback: status and metrics need no token
-  play(request: PlayRequest): Promise<PlayAnswer | PlayRefusal | 'not-ready'>;
+  /** The answer as JSON text; null before the first snapshot. */
+  play(request: PlayRequest): string | Promise<string> | PlayRefusal | null;
   explain(request: ExplainRequest): Explanation | PlayRefusal | 'not-ready';
   steer(
     kind: 'hls' | 'dash',
@@ -68,9 +68,12 @@ function addPlay(app: FastifyInstance, face: HttpFace): void {
     const checked = checkPlayRequest(request.body);
     if (!checked.ok) return invalid(reply, checked.failure);
     const answer = await face.play(checked.value);
-    if (answer === 'not-ready') return notReady(reply);
-    if ('kind' in answer) return refused(reply, answer);
-    return reply.header('cache-control', 'no-store').send(answer);
+    if (answer === null) return notReady(reply);
+    if (typeof answer !== 'string') return refused(reply, answer);
+    return reply
+      .header('cache-control', 'no-store')
+      .type('application/json; charset=utf-8')
+      .send(answer);
   });
   app.post('/v1/explain', (request, reply) => {
     if (!mayCall(face.serviceTokens, request, 'operator')) return unauthorised(reply, 'operator');

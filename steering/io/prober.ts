@@ -10,7 +10,6 @@
 import net from 'node:net';
 import type { Clock, Milliseconds, Timer } from '#base/clock.ts';
 import { codeOf } from '#base/outcome.ts';
-import type { ApplianceId } from '#control-plane/contract.ts';
 import type { ProbeResult } from '../evidence.ts';
 
 export interface ProbeLimits {
@@ -21,8 +20,10 @@ export interface ProbeLimits {
 }
 
 export interface ProbeTarget {
-  readonly applianceId: ApplianceId;
+  readonly key: string; // of what is judged: a box over one family
+  readonly id: string;
   readonly baseUrl: string;
+  readonly family: 0 | 4 | 6; // 0: any
 }
 
 export interface ProberOptions {
@@ -30,16 +31,27 @@ export interface ProberOptions {
   readonly clock: Clock;
   /** Boxes to look at now, most doubtful first. */
   readonly targets: () => readonly ProbeTarget[];
-  readonly onResult: (applianceId: ApplianceId, result: ProbeResult) => void;
+  /** 'no-address': nothing to reach it by over this family, here or there; says nothing about the box. */
+  readonly onResult: (target: ProbeTarget, result: ProbeResult | 'no-address') => void;
 }
 
 const TICK_MS = 50;
 const ANSWER_BYTES_MAX = 16;
+/** The name has no address of this family, or this machine no route for it. */
+const NO_ADDRESS: ReadonlySet<string> = new Set([
+  'ENOTFOUND',
+  'ENODATA',
+  'EAI_NODATA',
+  'EAI_ADDRFAMILY',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'EAFNOSUPPORT',
+]);
 
 export class Prober {
   readonly #options: ProberOptions;
-  readonly #lastMs = new Map<ApplianceId, Milliseconds>();
-  readonly #running = new Set<ApplianceId>();
+  readonly #lastMs = new Map<string, Milliseconds>();
+  readonly #running = new Set<string>();
   readonly #sockets = new Set<net.Socket>();
   #allowance = 0;
   #timer: Timer | null = null;
@@ -59,8 +71,8 @@ export class Prober {
   }
 
   /** Looks at one box at the next tick, whenever it was looked at last. */
-  hurry(applianceId: ApplianceId): void {
-    this.#lastMs.delete(applianceId);
+  hurry(key: string): void {
+    this.#lastMs.delete(key);
   }
 
   #tick(): void {
@@ -74,33 +86,33 @@ export class Prober {
     if (this.#lastMs.size > 2 * wanted.length + 1000) this.#lastMs.clear();
     for (const target of wanted) {
       if (this.#allowance < 1) return;
-      const lastMs = this.#lastMs.get(target.applianceId) ?? -Infinity;
-      if (nowMs - lastMs < limits.periodMs || this.#running.has(target.applianceId)) continue;
+      const lastMs = this.#lastMs.get(target.key) ?? -Infinity;
+      if (nowMs - lastMs < limits.periodMs || this.#running.has(target.key)) continue;
       this.#allowance--;
-      this.#lastMs.set(target.applianceId, nowMs);
+      this.#lastMs.set(target.key, nowMs);
       void this.#probe(target);
     }
   }
 
-  async #probe({ applianceId, baseUrl }: ProbeTarget): Promise<void> {
-    this.#running.add(applianceId);
+  async #probe(target: ProbeTarget): Promise<void> {
+    this.#running.add(target.key);
     this.probes++;
-    const result = await this.#ask(baseUrl);
-    this.#running.delete(applianceId);
-    this.#options.onResult(applianceId, result);
+    const result = await this.#ask(target);
+    this.#running.delete(target.key);
+    this.#options.onResult(target, result);
   }
 
-  #ask(baseUrl: string): Promise<ProbeResult> {
+  #ask({ baseUrl, family }: ProbeTarget): Promise<ProbeResult | 'no-address'> {
     const { limits, clock } = this.#options;
     const url = new URL(baseUrl);
     const host = url.hostname.replace(/^\[|\]$/g, '');
     const isTls = url.protocol === 'https:';
     const port = url.port === '' ? (isTls ? 443 : 80) : Number(url.port);
     return new Promise((resolve) => {
-      const socket = net.connect({ host, port });
+      const socket = net.connect({ host, port, family });
       this.#sockets.add(socket);
       let timer = clock.after(limits.connectMs, () => end('timed-out'));
-      const end = (result: ProbeResult): void => {
+      const end = (result: ProbeResult | 'no-address'): void => {
         timer.cancel();
         this.#sockets.delete(socket);
         socket.destroy();
@@ -124,6 +136,7 @@ export class Prober {
       socket.on('close', () => end('refused'));
       socket.on('error', (error) => {
         const code = codeOf(error);
+        if (family !== 0 && NO_ADDRESS.has(code)) return end('no-address');
         end(
           code === 'ECONNREFUSED' || code === 'ECONNRESET' || code === 'EPIPE'
             ? 'refused'
