@@ -26,7 +26,7 @@ const OWNERS: readonly { commands: readonly string[]; load: () => Promise<AddCom
   },
   { commands: ['appliance'], load: async () => (await import('./appliance/main.ts')).addCommands },
   {
-    commands: ['steering', 'explain'],
+    commands: ['steering', 'explain', 'prefixes'],
     load: async () => (await import('./steering/main.ts')).addCommands,
   },
   {

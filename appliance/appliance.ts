@@ -12,6 +12,7 @@ export { openVolume, type VolumeSpec } from './io/disk-volume.ts';
 export { decideAdmission, type Admission, type AdmissionFacts } from './store/admission.ts';
 export { EvictionOrder } from './store/eviction.ts';
 export { HALF_LIFE_MS, viewsPerDay, warmed, type Heat } from './store/heat.ts';
+export { readMrt, type MrtRoute } from './routes/mrt.ts';
 export { choosePlacement, type VolumeRoom } from './store/placement.ts';
 export { stepFill, NEW_FILL, type FillEvent, type FillState } from './fill/fill-machine.ts';
 export { isUsable, noteCall, HEALTHY, type SourceHealth } from './fill/source-health.ts';

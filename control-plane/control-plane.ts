@@ -10,4 +10,12 @@ export {
   type ManifestRefusal,
   type OpenedManifest,
 } from './manifest-reader.ts';
+export {
+  DEFAULT_LENGTHS,
+  judgeRoutes,
+  rankOf,
+  type BoxTable,
+  type QuarantinedRoute,
+} from './routes/policy.ts';
+export { NO_ROAS } from './routes/roa.ts';
 export { encodeManifest, manifestContent, manifestEntries } from './manifest.ts';

@@ -18,6 +18,7 @@ import { createKeyRing } from '#control-plane/control-plane.ts';
 import { configProblems, SteeringConfigSchema, type SteeringConfig } from './config.ts';
 import { replay } from './decision-log.ts';
 import { explanationText, type Explanation } from './explain.ts';
+import type { PreviewOptions } from './io/prefixes-command.ts';
 import { STATE_FORMAT } from './io/steering-service.ts';
 import { blobSecretOf, createSteering } from './steering.ts';
 
@@ -36,6 +37,22 @@ export function addCommands(program: Command): void {
         return;
       }
       await run(config);
+    });
+  program
+    .command('prefixes')
+    .description('which prefixes belong to which site')
+    .command('preview')
+    .argument('<file>', 'lines "prefix site [attributes]", or an MRT dump')
+    .description('what a change of prefixes would move, before it is made')
+    .option('--control-plane <url>')
+    .option('--token-file <file>', 'a service token of role "operator"')
+    .option('--fleet <file>', 'an answer of GET /v1/prefixes, in place of the control plane')
+    .option('--site <id>', 'of an MRT dump: the site whose routers hold it')
+    .option('--ipv6-share <share>', 'of the traffic of sites with both families', '0.3')
+    .option('--json', 'the whole answer')
+    .action(async (file: string, options: PreviewOptions) => {
+      const { previewPrefixes } = await import('./io/prefixes-command.ts');
+      await previewPrefixes(file, options);
     });
   program
     .command('explain')

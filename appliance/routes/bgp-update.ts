@@ -76,7 +76,8 @@ export function openMessage(message: Buffer, type: number): ByteCursor {
   return cursor;
 }
 
-export function readAttributes(bytes: Buffer, asBytes: 2 | 4): Attributes {
+/** `prefixes`: whether MP_REACH and MP_UNREACH are read; in a dump they hold next hops only. */
+export function readAttributes(bytes: Buffer, asBytes: 2 | 4, prefixes = true): Attributes {
   const cursor = new ByteCursor(bytes);
   let path = NO_PATH;
   let as4Path: AsPath | null = null;
@@ -104,9 +105,10 @@ export function readAttributes(bytes: Buffer, asBytes: 2 | 4): Attributes {
         med = value.u32();
         break;
       case ATTRIBUTE.mpReach:
-        announced = readMpReach(value);
+        if (prefixes) announced = readMpReach(value);
         break;
       case ATTRIBUTE.mpUnreach: {
+        if (!prefixes) break;
         const unreach = readMpUnreach(value);
         withdrawn = unreach.prefixes;
         if (unreach.isEndOfRib) endOfRib = 6;
