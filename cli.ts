@@ -21,10 +21,20 @@ const OWNERS: readonly { commands: readonly string[]; load: () => Promise<AddCom
     load: async () => (await import('./upstream/main.ts')).addCommands,
   },
   {
-    commands: ['control-plane', 'keys'],
+    commands: ['control-plane', 'keys', 'takedown'],
     load: async () => (await import('./control-plane/main.ts')).addCommands,
   },
-  { commands: ['appliance'], load: async () => (await import('./appliance/main.ts')).addCommands },
+  {
+    commands: ['appliance'],
+    load: async () => {
+      const { addCommands } = await import('./appliance/main.ts');
+      const { addApplianceCommands } = await import('./control-plane/main.ts');
+      return (program) => {
+        addCommands(program);
+        addApplianceCommands(program); // what the fleet's operator does to a box, beside what the box's does
+      };
+    },
+  },
   {
     commands: ['steering', 'explain', 'prefixes'],
     load: async () => (await import('./steering/main.ts')).addCommands,

@@ -307,7 +307,7 @@ export async function possessionProblem(
   if (text === undefined || text === '') return 'possession-missing';
   const claimed = checkPossession(peekPayload(text));
   if (!claimed.ok) return 'possession-invalid';
-  const key = await importVerifyingKey(claimed.value.jwk as JWK);
+  const key = await importVerifyingKey(claimed.value.jwk);
   if (key === null || key.kid !== grant.cnf.jkt) return 'possession-invalid';
   const opened = await openCompact(text, new Map([[key.kid, key]]), JWS_TYPE.possession);
   if (!opened.ok || claimed.value.iss !== grant.sub) return 'possession-invalid';

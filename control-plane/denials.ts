@@ -29,6 +29,24 @@ export interface DenialRecord extends Denial {
 /** `acknowledged`: nothing of it is served any more; `deleted`: nor is it on a disk. */
 export type BoxDenialStatus = 'deleted' | 'acknowledged' | 'waiting' | 'unreachable';
 
+/** `proof`: a JWS by the box's own key. */
+export interface BoxDenial {
+  readonly applianceId: string;
+  readonly siteId: string;
+  readonly status: BoxDenialStatus;
+  readonly standing: string;
+  readonly acknowledgedAtMs: number | null;
+  readonly deletedAtMs: number | null;
+  readonly files: number | null;
+  readonly bytes: number | null;
+  readonly proof: string | null;
+}
+
+export interface DenialView extends DenialRecord {
+  readonly summary: Readonly<Record<BoxDenialStatus, number>>;
+  readonly boxes: readonly BoxDenial[];
+}
+
 export interface BoxDenialFacts {
   readonly acknowledgedAtMs: number | null;
   readonly deletedAtMs: number | null;

@@ -1,5 +1,5 @@
 /**
- * Commands of this folder: `nightfill control-plane` (the daemon) and `nightfill keys` (the trust anchor).
+ * Commands of this folder: `nightfill control-plane` (the daemon), `nightfill keys` (the trust anchor), and an operator's calls.
  */
 import type { Command } from 'commander';
 import { systemClock } from '#base/clock.ts';
@@ -8,6 +8,9 @@ import { runDaemon } from '#base/io/daemon.ts';
 import { createLogger } from '#base/log.ts';
 import { configRelations, ControlPlaneConfigSchema } from './config.ts';
 import { initKeyFiles } from './io/key-files.ts';
+import { addApplianceCommands, addTakedown } from './io/operator-commands.ts';
+
+export { addApplianceCommands };
 
 export function addCommands(program: Command): void {
   program
@@ -30,6 +33,7 @@ export function addCommands(program: Command): void {
       console.log(`root fingerprint: ${set.rootFingerprint}`);
       console.log('move root.jwk off this machine: nothing that runs needs it');
     });
+  addTakedown(program);
 }
 
 async function runControlPlane(configFile: string, checkOnly: boolean): Promise<void> {

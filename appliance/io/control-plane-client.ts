@@ -55,6 +55,11 @@ export class ControlPlaneClient {
     return this.#options.url;
   }
 
+  /** A document by this box's own key. */
+  sign(type: string, payload: unknown): Promise<string> {
+    return signCompact(this.#options.key, type, payload);
+  }
+
   /** An access token that is good for a while longer. One request at a time. */
   accessToken(): Promise<Outcome<string>> {
     if (this.#token !== null && this.#options.monotonicMs() < this.#token.untilMs) {

@@ -8,6 +8,7 @@
 import { WebSocket } from 'undici';
 import {
   HEARTBEAT_PERIOD_MS,
+  type ApplianceFrame,
   type Heartbeat,
   type HoldingsDelta,
   type HoldingsFull,
@@ -16,7 +17,12 @@ import type { Clock, Timer } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
 import { messageOf } from '#base/outcome.ts';
 import type { Random } from '#base/random.ts';
-import { checkHeartbeatAnswer, type HeartbeatAnswer } from '#control-plane/contract.ts';
+import {
+  checkControlPlaneFrame,
+  DENIALS_BYTES_MAX,
+  type HeartbeatAnswer,
+  type PushedDocument,
+} from '#control-plane/contract.ts';
 import type { Holdings } from '../store/holdings.ts';
 import type { ControlPlaneClient } from './control-plane-client.ts';
 
@@ -25,7 +31,7 @@ const DELTAS_PER_BEAT_MAX = 10;
 const RETRY_FIRST_MS = 250;
 const RETRY_MS_MAX = 10_000;
 const ANSWER_MS_MAX = 5000; // a connection that answers nothing for this long is closed
-const ANSWER_BYTES_MAX = 64 * 1024;
+const FRAME_BYTES_MAX = DENIALS_BYTES_MAX + 1024;
 
 export interface HeartbeatConnectionDeps {
   readonly clock: Clock;
@@ -35,6 +41,8 @@ export interface HeartbeatConnectionDeps {
   readonly holdings: Holdings;
   readonly makeHeartbeat: (sequence: number) => Heartbeat;
   readonly onAnswer: (answer: HeartbeatAnswer) => void;
+  readonly onPushed: (pushed: PushedDocument) => void;
+  readonly onConnected: () => void;
 }
 
 export class HeartbeatConnection {
@@ -98,6 +106,7 @@ export class HeartbeatConnection {
       this.#lastAnswerMs = this.#deps.clock.monotonicMs();
       this.#toldVersion = null;
       log.info({ event: 'control-plane-connected' }, 'connected to the control plane');
+      this.#deps.onConnected();
       this.#beat();
     });
     socket.addEventListener('message', (event) => this.#message(event.data));
@@ -173,7 +182,12 @@ export class HeartbeatConnection {
     this.#toldVersion = holdings.version;
   }
 
-  #send(frame: Heartbeat | HoldingsDelta | HoldingsFull): void {
+  /** A frame beside the heartbeats; lost where nothing is connected: `onConnected` says it again. */
+  send(frame: ApplianceFrame): void {
+    if (this.#isOpen) this.#send(frame);
+  }
+
+  #send(frame: ApplianceFrame): void {
     try {
       this.#socket?.send(JSON.stringify(frame));
     } catch (thrown) {
@@ -182,26 +196,28 @@ export class HeartbeatConnection {
   }
 
   #message(data: unknown): void {
-    if (typeof data !== 'string' || data.length > ANSWER_BYTES_MAX) return;
+    if (typeof data !== 'string' || data.length > FRAME_BYTES_MAX) return;
     let parsed: unknown;
     try {
       parsed = JSON.parse(data);
     } catch {
       return;
     }
-    const answer = checkHeartbeatAnswer(parsed);
-    if (!answer.ok) {
+    const frame = checkControlPlaneFrame(parsed);
+    if (!frame.ok) {
       this.#deps.log.warn(
-        { event: 'answer-malformed', problems: answer.failure.slice(0, 3) },
+        { event: 'answer-malformed', problems: frame.failure.slice(0, 3) },
         'a malformed answer',
       );
       return;
     }
+    if (frame.value.type !== 'answer') return this.#deps.onPushed(frame.value);
+    const answer = frame.value;
     this.#lastAnswerMs = this.#deps.clock.monotonicMs();
-    if (answer.value.resyncHoldings) this.#sendFull();
-    else if (answer.value.sequence === this.#lastHeartbeat?.sequence) {
+    if (answer.resyncHoldings) this.#sendFull();
+    else if (answer.sequence === this.#lastHeartbeat?.sequence) {
       this.#toldVersion ??= this.#lastHeartbeat.holdings.version;
     }
-    this.#deps.onAnswer(answer.value);
+    this.#deps.onAnswer(answer);
   }
 }

@@ -49,6 +49,7 @@ import { Integrity } from '../store/integrity.ts';
 import { Store } from '../store/store.ts';
 import { AdminListener } from './admin-listener.ts';
 import { ControlPlaneClient } from './control-plane-client.ts';
+import { DenialIntake } from './denial-intake.ts';
 import { HeartbeatConnection } from './heartbeat-connection.ts';
 import { HotChunks } from './hot-chunks.ts';
 import { KEYS_FILE, openIdentity, type Identity } from './identity.ts';
@@ -172,6 +173,7 @@ class Box implements RunningAppliance {
   #spool!: ViewSpool;
   #reporter!: ViewReporter;
   #sender!: Sender;
+  #denialIntake!: DenialIntake;
   #heartbeats!: HeartbeatConnection;
   #adminListener!: AdminListener;
   #routes: RouteMonitor | null = null;
@@ -223,6 +225,7 @@ class Box implements RunningAppliance {
     await this.#keys.loaded;
     this.#keys.start();
     this.#makeReports();
+    await this.#denialIntake.loadKept(); // before anybody is served
     await this.#listen();
     // From here on viewers are served; everything else catches up behind them.
     this.#loopDelay.enable();
@@ -252,6 +255,7 @@ class Box implements RunningAppliance {
   async #warmUp(): Promise<void> {
     await this.#store.load();
     await this.#manifests.loadKept();
+    await this.#denialIntake.storeLoaded();
     if (this.#isStopping) return;
     this.#isStarting = false;
     this.#filler.start();
@@ -463,6 +467,18 @@ class Box implements RunningAppliance {
       nowSeconds: () => Math.floor(this.nowMs() / 1000),
       post: (batch) => this.#client.postViews(batch),
     });
+    this.#denialIntake = new DenialIntake({
+      applianceId: this.identity.applianceId,
+      kept: this.#kept,
+      log,
+      keys: () => this.#keys.current(),
+      nowMs: () => this.nowMs(),
+      register: this.denials,
+      store: this.#store,
+      sign: (proof) => this.#client.sign(JWS_TYPE.denialProof, proof),
+      send: (frame) => this.#heartbeats.send(frame),
+      onApplied: () => this.#useManifest(this.#manifests.current),
+    });
     this.#heartbeats = new HeartbeatConnection({
       clock,
       random,
@@ -471,6 +487,10 @@ class Box implements RunningAppliance {
       holdings: this.#store.holdings,
       makeHeartbeat: (sequence) => this.#makeHeartbeat(sequence),
       onAnswer: (answer) => void this.#answered(answer),
+      onPushed: ({ type, document }) => {
+        if (type === 'denials') void this.#denialIntake.take(document);
+      },
+      onConnected: () => this.#denialIntake.connected(),
     });
   }
 
@@ -558,9 +578,13 @@ class Box implements RunningAppliance {
     this.#time = takeSignedTime(this.#time, checked.value.nowMs, this.#deps.clock.monotonicMs());
   }
 
+  /** What is denied is not wanted, whatever the manifest says. */
   async #useManifest(manifest: ManifestSet): Promise<void> {
-    await this.#store.setWanted(manifest.files, manifest.fillDensity);
-    this.#filler.setManifest(manifest);
+    const allowed = manifest.without(({ fileId, titles }) =>
+      this.#denialIntake.isDenied(fileId, titles),
+    );
+    await this.#store.setWanted(allowed.files, allowed.fillDensity);
+    this.#filler.setManifest(allowed);
   }
 
   // ---------------------------------------------------------------- small things

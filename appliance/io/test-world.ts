@@ -30,6 +30,7 @@ import { createLogger } from '#base/log.ts';
 import { seededRandom } from '#base/random.ts';
 import {
   JWS_TYPE,
+  type Denial,
   type FillSource,
   type HeartbeatAnswer,
   type KeysAnswer,
@@ -257,6 +258,9 @@ export class FakeControlPlane {
   baseUrl = '';
   #server: FastifyInstance;
   #acknowledged = new Map<string, number>();
+  readonly #sockets = new Set<{ send(text: string): void }>();
+  /** The frame with the deny list, sent to whoever connects. */
+  denials: string | null = null;
 
   constructor(keys: Keys) {
     this.keys = keys;
@@ -302,6 +306,9 @@ export class FakeControlPlane {
         : reply.type('application/jose').send(text);
     });
     server.get('/v1/heartbeat', { websocket: true }, (socket) => {
+      this.#sockets.add(socket);
+      socket.on('close', () => this.#sockets.delete(socket));
+      if (this.denials !== null) socket.send(this.denials);
       socket.on('message', (data: Buffer) => {
         void this.#frame(data.toString()).then((answer) => {
           if (answer !== null) socket.send(JSON.stringify(answer));
@@ -341,6 +348,19 @@ export class FakeControlPlane {
     this.manifest = bytes;
     this.manifestVersion = version;
     return bytes;
+  }
+
+  /** Signs a deny list and pushes it. */
+  async deny(
+    version: number,
+    denied: readonly Pick<Denial, 'kind' | 'value'>[],
+    signer: SigningKey = this.keys.manifest,
+  ): Promise<void> {
+    const denials = denied.map((entry, at) => ({ id: at + 1, sinceMs: 1, ...entry }));
+    const list = { version, issuedAtMs: Date.now(), denials };
+    const document = await signCompact(signer, JWS_TYPE.denials, list);
+    this.denials = JSON.stringify({ type: 'denials', document });
+    for (const socket of this.#sockets) socket.send(this.denials);
   }
 
   async list(titleId: string, files: readonly WorldFile[]): Promise<string> {

@@ -477,6 +477,11 @@ export class Store {
     this.#leave(entry);
   }
 
+  /** Resolves once a file that was dropped has left its disk and the disk's catalogue. */
+  left(fileId: FileId): Promise<void> {
+    return this.#leaving.get(fileId) ?? Promise.resolve();
+  }
+
   /** Removes what lies on the disks without a row: the room of removals and beginnings that a power cut interrupted. */
   async sweepStrays(): Promise<number> {
     let removed = 0;

@@ -4,7 +4,13 @@
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { APPLIANCE_ID_PATTERN, DenialKindSchema, type DenialKind } from '../contract.ts';
-import { boxDenialStatus, type BoxDenialStatus, type DenialRecord } from '../denials.ts';
+import {
+  boxDenialStatus,
+  type BoxDenial,
+  type BoxDenialStatus,
+  type DenialRecord,
+  type DenialView,
+} from '../denials.ts';
 import { HttpProblem } from './http-problem.ts';
 import type { Plane, Server } from './plane.ts';
 
@@ -12,18 +18,6 @@ const RECORDS_SHOWN_MAX = 500;
 const REASON_LENGTH_MAX = 500;
 
 const idParams = Type.Object({ id: Type.Integer({ minimum: 1 }) });
-
-export interface BoxDenial {
-  readonly applianceId: string;
-  readonly siteId: string;
-  readonly status: BoxDenialStatus;
-  readonly standing: string;
-  readonly acknowledgedAtMs: number | null;
-  readonly deletedAtMs: number | null;
-  readonly files: number | null;
-  readonly bytes: number | null;
-  readonly proof: string | null; // JWS by the box's own key
-}
 
 export function denialRoutes(server: Server, plane: Plane): void {
   const { authentication, denials } = plane;
@@ -126,11 +120,6 @@ function recordOf(plane: Plane, id: number): DenialRecord {
     'denial-unknown',
     `there is no denial ${id}; GET /v1/denials lists them`,
   );
-}
-
-export interface DenialView extends DenialRecord {
-  readonly summary: Readonly<Record<BoxDenialStatus, number>>;
-  readonly boxes: readonly BoxDenial[];
 }
 
 function denialView(plane: Plane, record: DenialRecord): DenialView {

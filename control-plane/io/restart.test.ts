@@ -74,7 +74,10 @@ test('a state directory or database of another version is refused with what to d
   const db = new Database(path.join(state, 'control-plane.sqlite'));
   db.pragma('user_version = 99');
   db.close();
-  await assert.rejects(rig.restart(), /has form 99, this program knows \d+: start the later version/);
+  await assert.rejects(
+    rig.restart(),
+    /has form 99, this program knows \d+: start the later version/,
+  );
   const repaired = new Database(path.join(state, 'control-plane.sqlite'));
   repaired.pragma('user_version = 1');
   repaired.close();
