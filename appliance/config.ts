@@ -5,7 +5,9 @@ import { Type, type Static } from 'typebox';
 import { isLoopback } from '#base/address.ts';
 import { LOG_LEVELS } from '#base/log.ts';
 import { GIB, KIB, MIB } from '#base/units.ts';
+import type { FillBudget } from './fill/budget.ts';
 import { APPLIANCE_ID_PATTERN } from '#control-plane/contract.ts';
+import { isTimeZone } from '#control-plane/control-plane.ts';
 
 const closed = { additionalProperties: false };
 
@@ -92,6 +94,51 @@ export const ApplianceConfigSchema = Type.Object(
           maximum: 1,
           default: 0.5,
           description: 'share of servingBps that other boxes may take under their grants',
+        }),
+        budget: Type.Object(
+          {
+            timeZone: Type.String({
+              default: 'UTC',
+              description: 'IANA name: whose clocks the hours and the billing month go by',
+            }),
+            hourlyBpsMax: Type.Array(Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]), {
+              default: [],
+              maxItems: 24,
+              description:
+                '24 caps in bits per second, from 00:00 on, for what comes from beyond the site; 0: nothing in that hour, null: no cap; empty: none at all',
+            }),
+            percentile95BpsMax: Type.Union([Type.Integer({ minimum: 100_000 }), Type.Null()], {
+              default: null,
+              description:
+                'bits per second that the link may be charged for: 95th percentile of 5-minute averages over a billing month; null: no ceiling',
+            }),
+            billingDay: Type.Integer({
+              minimum: 1,
+              maximum: 28,
+              default: 1,
+              description: 'day of the month on which a billing month begins',
+            }),
+            burst: Type.Boolean({
+              default: false,
+              description:
+                'use the twentieth of the samples that is not charged; false: no sample is above the ceiling',
+            }),
+            outsideWindow: Type.Union(
+              [Type.Literal('never'), Type.Literal('site'), Type.Literal('all')],
+              {
+                default: 'never',
+                description:
+                  'while this box is being turned up: fetch outside the window too, from boxes of its site or from everywhere',
+              },
+            ),
+          },
+          { ...closed, default: {}, description: 'what the fill may take of the link' },
+        ),
+        turnUpShare: Type.Number({
+          exclusiveMinimum: 0,
+          maximum: 1,
+          default: 0.9,
+          description: 'share of its planned demand that a box must hold to be called turned up',
         }),
       },
       { ...closed, default: {} },
@@ -229,9 +276,34 @@ export function configProblems(config: ApplianceConfig): readonly string[] {
       `/bmp/listen/address: ${config.bmp.listen.address} is no loopback address, and BMP has no authentication: run the router’s daemon (gobgpd, bird) on this box and let it speak to 127.0.0.1`,
     );
   }
+  const { hourlyBpsMax, timeZone } = config.fill.budget;
+  if (hourlyBpsMax.length !== 0 && hourlyBpsMax.length !== 24) {
+    problems.push(
+      `/fill/budget/hourlyBpsMax: ${hourlyBpsMax.length} caps: one for each of the 24 hours, or none`,
+    );
+  }
+  if (!isTimeZone(timeZone)) {
+    problems.push(`/fill/budget/timeZone: "${timeZone}" is no IANA time zone (Europe/Paris)`);
+  }
   const paths = new Set(config.volumes.map((volume) => volume.path));
   if (paths.size < config.volumes.length) {
     problems.push('/volumes: the same path comes twice: one directory is one volume');
   }
   return problems;
+}
+
+/** The operator's budget as the fill reads it. */
+export function fillBudgetOf({ fill: { budget } }: ApplianceConfig): FillBudget {
+  return {
+    timeZone: budget.timeZone,
+    hourlyBpsMax: budget.hourlyBpsMax,
+    monthly:
+      budget.percentile95BpsMax === null
+        ? null
+        : {
+            percentile95BpsMax: budget.percentile95BpsMax,
+            firstDay: budget.billingDay,
+            isBursting: budget.burst,
+          },
+  };
 }

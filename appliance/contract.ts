@@ -81,8 +81,33 @@ export const HeartbeatSchema = Type.Object(
         Type.Literal('manifest'),
         Type.Literal('source'),
         Type.Literal('space'),
+        Type.Literal('turn', { description: 'another box of the fleet fetches it first' }),
+        Type.Literal('pause', { description: 'its operator paused the fill' }),
+        Type.Literal('budget', { description: 'its operator’s caps leave nothing now' }),
+        Type.Literal('load', { description: 'viewers need all of it' }),
       ]),
       problem: Type.Union([Type.Null(), Type.String({ maxLength: 300 })]),
+      bpsByKind: Type.Optional(
+        Type.Object({
+          peer: Type.Number({ minimum: 0 }),
+          tier: Type.Number({ minimum: 0 }),
+          origin: Type.Number({ minimum: 0 }),
+        }),
+      ),
+      hourlyBps: Type.Optional(
+        Type.Array(Type.Union([Type.Number({ minimum: 0 }), Type.Null()]), {
+          minItems: 24,
+          maxItems: 24,
+          description:
+            'what the operator lets the fill take of the link in each hour of the site’s day; absent: no caps',
+        }),
+      ),
+      leftOut: Type.Optional(
+        Type.Array(Type.String({ maxLength: 64 }), {
+          maxItems: 16,
+          description: 'sources that this box does not ask at present: bad bytes, or failing',
+        }),
+      ),
     }),
     /** Since `bootId`. */
     counters: Type.Object({
@@ -319,3 +344,56 @@ export type RouteBatch = Static<typeof RouteBatchSchema>;
 /** `resync`: the table is not known up to `fromVersion`; send it whole. */
 export const RouteAnswerSchema = Type.Object({ version: count, resync: Type.Boolean() });
 export const checkRouteAnswer = checker(RouteAnswerSchema);
+
+// ---------------------------------------------------------------- fill status
+
+const bps = Type.Number({ minimum: 0 });
+const limit = Type.Object({
+  bps: Type.Union([bps, Type.Null()], { description: 'null: no limit' }),
+  why: Type.Union([Type.Null(), Type.String()]),
+  limitedBy: Type.Union([Type.Null(), Type.String()]),
+});
+
+/** `POST /fill` on the box's admin listener (`?pause=1`, `?pause=0`): how far the fill is, and on whose terms. */
+export const FillStatusSchema = Type.Object({
+  ...HeartbeatSchema.properties.fill.properties,
+  rateBps: Type.Optional(bps),
+  etaMs: Type.Union([count, Type.Null()], { description: 'at the present rate; null: none' }),
+  turnUp: Type.Union([Type.Literal('filling'), Type.Literal('serving')]),
+  demandShare: Type.Number({ minimum: 0, description: 'of the planned demand that is held' }),
+  byKind: Type.Array(Type.Object({ kind: FillKindSchema, bytes: count, bps })),
+  window: Type.Object({
+    open: Type.Boolean(),
+    closesAtMs: Type.Union([count, Type.Null()]),
+    opensAtMs: Type.Union([count, Type.Null()]),
+  }),
+  isAlone: Type.Boolean({ description: 'nobody ranks sources: the control plane is gone' }),
+  budget: Type.Object({
+    isPaused: Type.Boolean(),
+    pausedSinceMs: Type.Union([count, Type.Null()]),
+    limits: Type.Object({ near: limit, far: limit }),
+    yieldShare: Type.Number({ minimum: 0, maximum: 1 }),
+    month: Type.Union([
+      Type.Null(),
+      Type.Object({
+        startMs: count,
+        endMs: count,
+        billedBps: bps,
+        bpsMax: bps,
+        burstsUsed: count,
+        burstsForgiven: count,
+      }),
+    ]),
+    hourlyBps: Type.Array(Type.Union([bps, Type.Null()])),
+  }),
+  leftOut: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      baseUrl: Type.String(),
+      why: Type.Union([Type.Literal('bad-bytes'), Type.Literal('failing')]),
+      forMs: count,
+      corruptChunks: count,
+    }),
+  ),
+});
+export type FillStatus = Static<typeof FillStatusSchema>;

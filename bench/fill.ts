@@ -1,7 +1,7 @@
 /**
  * A release reaches every box of a fleet over links of a set rate: what crosses the origin's link, how long it takes, what viewers notice.
  *
- * npm run bench -- fill --json             2 sites x 3 boxes, 768 MiB, origin link 80 Mbit/s: about 3 minutes; as root (namespaces, tc)
+ * npm run bench -- fill --json             2 sites x 3 boxes, 384 MiB, each link 40 Mbit/s: about 3 minutes; as root (namespaces, tc)
  *   --mib N --files N --mbps N --sites N --boxes N --concurrency N
  *
  * Units: originEgressRatio = bytes that the origin gave for fill, over the release's bytes (one fill root);
@@ -48,8 +48,8 @@ export async function run(options: BenchOptions): Promise<unknown> {
 function planOf(options: BenchOptions): Plan {
   const number = (name: string, standard: number, smoke = standard): number =>
     numberArgument(options.args, name) ?? (options.smoke ? smoke : standard);
-  const bps = number('--mbps', 80, 200) * 1e6;
-  const releaseMib = number('--mib', 768, 16);
+  const bps = number('--mbps', 40, 200) * 1e6;
+  const releaseMib = number('--mib', 384, 16);
   return {
     releaseMib,
     files: number('--files', 192, 8),

@@ -29,7 +29,7 @@ const escalationStep = (delayMs: number, description: string) =>
         minimum: 0,
         maximum: 30_000,
         description:
-          'milliseconds after the box first asked; two of them add up, and a box gives a file up for ten minutes after about 60 s without a source',
+          'milliseconds after the box first asked, while those it waits for stand still; two of them add up',
       }),
     },
     { additionalProperties: false, default: {}, description },
@@ -53,6 +53,13 @@ const escalation = Type.Object(
       15_000,
       'the origin, for a box whose site has a master: a file of some hundred megabytes is fetched meanwhile',
     ),
+    patienceMs: Type.Integer({
+      default: 1_800_000,
+      minimum: 0,
+      maximum: 86_400_000,
+      description:
+        'milliseconds that a box whose fill moves is waited for in place of the delays: it has a night’s queue before the file',
+    }),
   },
   { additionalProperties: false, default: {} },
 );

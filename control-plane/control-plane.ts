@@ -19,3 +19,16 @@ export {
 } from './routes/policy.ts';
 export { NO_ROAS } from './routes/roa.ts';
 export { encodeManifest, manifestContent, manifestEntries } from './manifest.ts';
+export {
+  fillWindowAt,
+  isTimeZone,
+  localHourAt,
+  startOfLocalDay,
+  type WindowState,
+} from './fill-window.ts';
+export {
+  rankSources,
+  type EscalationPolicy,
+  type SourceBox,
+  type SourceCandidate,
+} from './sources.ts';

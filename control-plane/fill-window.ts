@@ -48,6 +48,25 @@ export function isTimeZone(name: string): boolean {
   }
 }
 
+/** The hour, 0 to 23, that the clocks of a zone show. */
+export function localHourAt(timeZone: string, atMs: number): number {
+  return new Date(atMs + offsetMsAt(timeZone, atMs)).getUTCHours();
+}
+
+/**
+ * The day that an instant falls on in a zone: its instant of 00:00, and that local time as if it were UTC.
+ * `local`: `atMs` is itself a local time, given as if it were UTC.
+ */
+export function startOfLocalDay(
+  timeZone: string,
+  atMs: number,
+  given: 'instant' | 'local' = 'instant',
+): { readonly atMs: number; readonly localMs: number } {
+  const shown = given === 'local' ? atMs : atMs + offsetMsAt(timeZone, atMs);
+  const localMs = Math.floor(shown / DAY_MS) * DAY_MS;
+  return { atMs: instantOfLocal(timeZone, localMs), localMs };
+}
+
 /** The UTC date of an instant, as plans are dated. */
 export function utcDateOf(atMs: number): string {
   return new Date(atMs).toISOString().slice(0, 10);

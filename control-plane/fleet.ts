@@ -25,7 +25,7 @@ import type { HealthState } from './health-machine.ts';
 import { BoxHoldings } from './holdings.ts';
 import type { Learned } from './routes/route-book.ts';
 import type { FleetParts, SnapshotHoldings } from './snapshot.ts';
-import type { SourceBox } from './sources.ts';
+import type { SourceBox, SourceCandidate } from './sources.ts';
 
 /** An appliance as it enrolled. */
 export interface BoxRecord {
@@ -70,6 +70,7 @@ interface MutableBox {
   heartbeatAtMs: number | null;
   heartbeatWallMs: number;
   readonly holdings: BoxHoldings;
+  fillMovedAtMs: number; // monotonic: when its fill last got on
   frozen: { servingBps: number; egressBps: number; heartbeatAtMs: number };
   published: SnapshotAppliance | null;
   publishedHoldings: { serial: number; entry: SnapshotHoldings } | null;
@@ -173,6 +174,7 @@ export class Fleet {
     const box = this.#boxes.get(applianceId);
     if (box === undefined) return null;
     const isFirst = box.heartbeat === null;
+    if (isFillMoving(box.heartbeat, heartbeat)) box.fillMovedAtMs = nowMs;
     box.heartbeat = heartbeat;
     box.heartbeatAtMs = nowMs;
     box.heartbeatWallMs = wallMs;
@@ -212,10 +214,18 @@ export class Fleet {
   }
 
   /** Living boxes that hold a file, or are to: `isToFetch` says so of one that does not hold it. */
-  *candidatesFor(ordinal: number, isToFetch: (record: BoxRecord) => boolean): Generator<BoxRecord> {
-    for (const { record, health, holdings } of this.#boxes.values()) {
+  *candidatesFor(
+    ordinal: number,
+    isToFetch: (record: BoxRecord) => boolean,
+    nowMs: number,
+  ): Generator<SourceCandidate> {
+    for (const { record, health, heartbeat, holdings, fillMovedAtMs } of this.#boxes.values()) {
       if (health.standing !== 'serving' || !health.connected) continue;
-      if (holdings.ordinals.has(ordinal) || isToFetch(record)) yield record;
+      const { applianceId, siteId } = record;
+      if (holdings.ordinals.has(ordinal)) yield { applianceId, siteId };
+      else if (mayFill(heartbeat) && isToFetch(record)) {
+        yield { applianceId, siteId, isMoving: nowMs - fillMovedAtMs < FILL_STILL_MS };
+      }
     }
   }
 
@@ -287,6 +297,7 @@ export class Fleet {
       heartbeatAtMs: null,
       heartbeatWallMs: 0,
       holdings: new BoxHoldings(this.#catalogue),
+      fillMovedAtMs: -Infinity,
       frozen: { servingBps: record.servingBps, egressBps: 0, heartbeatAtMs: 0 },
       published: null,
       publishedHoldings: null,

@@ -3,8 +3,10 @@
  *
  * Escalation: one copy crosses the origin link for a file, and one each link between sites. Among the sites where
  * living boxes are planned to hold the file, one is the root; within each site some boxes are the file's fill
- * masters. Masters of the root fetch from the origin at once; masters elsewhere from the root's boxes, and from the
- * origin after the tier delay; the other boxes wait for a master of their own site to become a source.
+ * masters. Masters of the root fetch from the origin at once; masters elsewhere from the root's boxes; the other boxes wait
+ * for a master of their own site to become a source. Whoever waits for a box whose fill moves waits with patience: a
+ * night's queue is long, and going to the origin meanwhile would only take the link from the box that is waited for. Whoever
+ * waits for a box that stands still goes further after the delay of the step.
  *
  * Shape:      (who asks, file, holders, candidates, policy) -> sources, best first; the origin is the last
  * Units:      delayMs counts from when the box first asked for the file
@@ -16,7 +18,6 @@
  *             (5) of the boxes that wait for each other, one is told not to wait: root and masters are the
  *                 first in an order of hashes that all of them share
  */
-import { createHash } from 'node:crypto';
 import type { FileId } from '#upstream/contract.ts';
 import { ORIGIN_PATHWAY_ID, type ApplianceId, type FillSource } from './contract.ts';
 
@@ -42,6 +43,15 @@ export interface EscalationPolicy {
   readonly tier: EscalationStep; // another site of the same country
   readonly network: EscalationStep; // any site
   readonly origin: EscalationStep;
+  /** How long a box is waited for while its fill moves; absent: no longer than one that stands still. */
+  readonly patienceMs?: number;
+}
+
+/** A box that is to hold the file. `isMoving`: bytes of its fill came in lately, or it rightly waits for others. */
+export interface SourceCandidate {
+  readonly applianceId: ApplianceId;
+  readonly siteId: string;
+  readonly isMoving?: boolean;
 }
 
 type Place = Pick<SourceBox, 'applianceId' | 'siteId' | 'clusterId' | 'country'>;
@@ -52,25 +62,31 @@ export function rankSources(
   fileId: FileId,
   holders: Iterable<SourceBox>,
   originBaseUrl: string,
-  candidates: Iterable<Pick<SourceBox, 'applianceId' | 'siteId'>>,
+  candidates: Iterable<SourceCandidate>,
   policy: EscalationPolicy,
 ): readonly FillSource[] {
   const wait = waitOf(asker, fileId, candidates, policy);
+  const spread = spreader(fileId);
+  const ranked = (box: SourceBox, distance: number): Ranked => ({
+    box,
+    distance,
+    spread: spread(box.applianceId),
+  });
   const peers: Ranked[] = [];
   const tiers: Ranked[] = [];
   for (const box of holders) {
     if (box.applianceId === asker.applianceId) continue;
     if (box.siteId === asker.siteId) {
-      peers.push(ranked(box, fileId, box.clusterId === asker.clusterId ? 0 : 1));
+      peers.push(ranked(box, box.clusterId === asker.clusterId ? 0 : 1));
     } else if (stepTo(box).allowed) {
-      tiers.push(ranked(box, fileId, box.country === asker.country ? 0 : 1));
+      tiers.push(ranked(box, box.country === asker.country ? 0 : 1));
     }
   }
   const best = (boxes: Ranked[], max: number): Ranked[] => boxes.sort(compare).slice(0, max);
   const sources = [
     ...best(peers, PEERS_MAX).map(({ box }) => sourceOf('peer', box, 0)),
     ...best(tiers, TIERS_MAX).map(({ box }) =>
-      sourceOf('tier', box, wait.isMaster ? 0 : stepTo(box).delayMs),
+      sourceOf('tier', box, wait.siteMs === null ? 0 : Math.max(wait.siteMs, stepTo(box).delayMs)),
     ),
   ];
   if (wait.originMs > 0 && !policy.origin.allowed) return sources;
@@ -82,45 +98,90 @@ export function rankSources(
   }
 }
 
-/** Whom the asker waits for: nobody, the root site, the masters of its site, or both in turn. */
+/**
+ * Whom the asker waits for: nobody, the root site, the masters of its site, or both in turn. `siteMs`: how long for a box of its
+ * own site; null: it is a master.
+ */
 function waitOf(
   asker: Place,
   fileId: FileId,
-  candidates: Iterable<Pick<SourceBox, 'applianceId' | 'siteId'>>,
+  candidates: Iterable<SourceCandidate>,
   policy: EscalationPolicy,
-): { readonly isMaster: boolean; readonly originMs: number } {
-  const spreadOfAsker = spreadOf(fileId, asker.applianceId);
-  const spreadOfSite = spreadOf(fileId, asker.siteId);
-  const sitesBefore = new Set<string>();
+): { readonly siteMs: number | null; readonly originMs: number } {
+  const spread = spreader(fileId);
+  const spreadOfAsker = spread(asker.applianceId);
+  const spreadOfSite = spread(asker.siteId);
+  const patienceMs = policy.patienceMs ?? 0;
+  let isSiteBefore = false;
+  let isSiteMoving = false;
   let boxesBefore = 0; // of the asker's site, ahead in the order of masters
-  for (const { applianceId, siteId } of candidates) {
+  let boxesMoving = 0; // among them
+  for (const { applianceId, siteId, isMoving } of candidates) {
     if (applianceId === asker.applianceId) continue;
-    if (siteId !== asker.siteId) {
-      if (spreadOf(fileId, siteId) < spreadOfSite) sitesBefore.add(siteId);
-    } else if (spreadOf(fileId, applianceId) < spreadOfAsker) boxesBefore++;
+    if (siteId === asker.siteId) {
+      if (spread(applianceId) >= spreadOfAsker) continue;
+      boxesBefore++;
+      if (isMoving === true) boxesMoving++;
+    } else if (!isSiteMoving && spread(siteId) < spreadOfSite) {
+      isSiteBefore = true;
+      isSiteMoving = isMoving === true;
+    }
   }
-  const isMaster = boxesBefore < policy.fillMasters;
-  const rootMs = sitesBefore.size > 0 ? policy.tier.delayMs : 0;
-  return { isMaster, originMs: rootMs + (isMaster ? 0 : policy.origin.delayMs) };
+  const waitFor = (isMoving: boolean, step: EscalationStep): number =>
+    isMoving ? Math.max(patienceMs, step.delayMs) : step.delayMs;
+  const rootMs = isSiteBefore ? waitFor(isSiteMoving, policy.tier) : 0;
+  if (boxesBefore < policy.fillMasters) return { siteMs: null, originMs: rootMs };
+  const isMasterMoving = boxesMoving >= policy.fillMasters;
+  return {
+    siteMs: isMasterMoving ? patienceMs : 0,
+    originMs: rootMs + waitFor(isMasterMoving, policy.origin),
+  };
 }
 
 interface Ranked {
   readonly box: SourceBox;
   readonly distance: number;
-  readonly spread: string;
-}
-
-function ranked(box: SourceBox, fileId: FileId, distance: number): Ranked {
-  return { box, distance, spread: spreadOf(fileId, box.applianceId) };
+  readonly spread: number;
 }
 
 /** Rendezvous hashing: a place in an order that each file has for itself. */
-function spreadOf(fileId: FileId, name: string): string {
-  return createHash('sha256').update(`${fileId} ${name}`).digest('latin1');
+function spreader(fileId: FileId): (name: string) => number {
+  const seed = seedOf(fileId);
+  return (name) => {
+    let hash = seed ^ knownSeedOf(name);
+    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+    return (hash ^ (hash >>> 16)) >>> 0;
+  };
+}
+
+const SEEDS_MAX = 100_000;
+const seeds = new Map<string, number>(); // of boxes and sites: a ranking looks at thousands of them
+
+function knownSeedOf(name: string): number {
+  let seed = seeds.get(name);
+  if (seed === undefined) {
+    seed = seedOf(name);
+    if (seeds.size >= SEEDS_MAX) seeds.clear();
+    seeds.set(name, seed);
+  }
+  return seed;
+}
+
+/** FNV-1a, mixed: spreads, proves nothing. */
+function seedOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x7feb352d);
+  return hash ^ (hash >>> 15);
 }
 
 function compare(a: Ranked, b: Ranked): number {
-  return a.distance - b.distance || (a.spread < b.spread ? -1 : 1);
+  return (
+    a.distance - b.distance ||
+    a.spread - b.spread ||
+    (a.box.applianceId < b.box.applianceId ? -1 : 1)
+  );
 }
 
 function sourceOf(kind: 'peer' | 'tier', box: SourceBox, delayMs: number): FillSource {

@@ -90,6 +90,8 @@ export class ChunkFetcher {
       if (signal?.aborted === true) break;
       let isStopped = false;
       let isCorrupt = false;
+      let bytesHere = 0;
+      const ended = this.#deps.book.began(source);
       const outcome = await this.#deps.client.chunks(
         { source, titleId: file.titleId, list: file.list, first: next, last, purpose, signal },
         async (index, bytes) => {
@@ -99,12 +101,14 @@ export class ChunkFetcher {
             return 'stop';
           }
           this.#deps.ledger.fetched(purpose, source.kind, bytes.length);
+          bytesHere += bytes.length;
           next = index + 1;
           const verdict = await sink(chunk, source);
           isStopped = verdict === 'stop';
           return verdict;
         },
       );
+      ended(bytesHere);
       if (isCorrupt) {
         this.#deps.ledger.corrupt();
         this.#blame(source, file.fileId, `chunk ${next} does not match its hash`);
@@ -121,14 +125,14 @@ export class ChunkFetcher {
     return failed(noSource(file.fileId, problems));
   }
 
-  /** Usable sources, best first. Where none is usable, those with an open breaker are tried all the same. */
+  /** Usable sources, in the order in which they are tried. Where none is usable, those with an open breaker are tried all the same. */
   async #sources(fileId: FileId, purpose: FetchPurpose): Promise<readonly FillSource[]> {
     const { book } = this.#deps;
     const { sources } = await book.ranking(fileId, purpose);
     const usable = sources.filter((source) => book.isUsable(source));
-    if (usable.length > 0) return usable;
+    if (usable.length > 0) return book.order(usable);
     const now = this.#deps.clock.monotonicMs();
-    return sources.filter((source) => book.health(source.id).blamedUntilMs <= now);
+    return book.order(sources.filter((source) => book.health(source.id).blamedUntilMs <= now));
   }
 
   /** That a source does not have a file (404) says nothing about its health. */

@@ -3,7 +3,7 @@
  *
  *   waiting --due, window open--> fetching --all chunks stored--> stored
  *      ^                             |  \-- corrupt everywhere | attempts spent --> abandoned --later--> waiting
- *      '------- failed (backoff) ----'
+ *      '- failed (backoff), paused, deferred -'
  *
  * Shape:      step(state, event, now) -> { state, effects }
  * Invariants: (1) at most one fetch per file is under way: 'fetch' is only given on the edge waiting -> fetching
@@ -24,6 +24,7 @@ export type FillEvent =
   | { readonly name: 'progressed' } // chunks came in before the fetch ended
   | { readonly name: 'failed'; readonly code: string }
   | { readonly name: 'paused' } // the window closed
+  | { readonly name: 'deferred' } // another box is to have it first: nothing failed
   | { readonly name: 'lost' }; // it was whole, and is not any more
 
 export type FillEffect = 'fetch' | 'report-stored' | 'report-abandoned';
@@ -36,6 +37,8 @@ export interface FillStep {
 const ATTEMPTS_MAX = 8;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MS_MAX = 60_000;
+/** A file whose turn has not come is looked at again after this. */
+const DEFERRED_MS = 1000;
 /** After giving up: long enough for an operator or the next manifest, short enough to heal by itself. */
 const ABANDONED_MS = 10 * 60_000;
 
@@ -66,6 +69,8 @@ function fetching(
   switch (event.name) {
     case 'paused':
       return to({ name: 'waiting', notBeforeMs: nowMs, attempt: state.attempt });
+    case 'deferred':
+      return to({ name: 'waiting', notBeforeMs: nowMs + DEFERRED_MS, attempt: state.attempt });
     case 'progressed': // what moves is not spent
       return to({ ...state, attempt: 0 });
     case 'failed': {

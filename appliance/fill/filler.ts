@@ -1,11 +1,13 @@
 /**
  * Fetches what the manifest wants: several files at once, within the fill window, best first.
  *
- * The machine of each file is fill-machine.ts; here its effects are carried out.
+ * The machine of each file is fill-machine.ts, the choice of the next ones fill-queue.ts; here their effects are carried out.
  *
- * Invariants: (1) outside the window no new run of chunks is asked for; the run under way ends within its length
- *             (2) at most `concurrency` files are fetched at once
+ * Invariants: (1) outside the window, and while the pace says nothing, no new run of chunks is asked for; the run under
+ *                 way ends within its length
+ *             (2) at most `concurrency` files are fetched at once from the site's own boxes, and as many from beyond it
  *             (3) a fetch continues where the disk is: chunks that are there are not asked for again
+ *             (4) a file that another box is to fetch first waits without using up an attempt
  */
 import type { Clock, Timer } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
@@ -14,53 +16,62 @@ import { chunkLengthOf, type FileId } from '#upstream/contract.ts';
 import type { StoredEntry } from '../store/entry.ts';
 import type { Store } from '../store/store.ts';
 import type { ChunkFetcher, FetchedFile } from './chunk-fetcher.ts';
+import { fillFigures, type FillFigures } from './fill-figures.ts';
 import { NEW_FILL, stepFill, type FillEvent, type FillState } from './fill-machine.ts';
+import { RateCredit, type FillPace, type HoldReason } from './fill-pace.ts';
+import { chooseStarts, lineOf, type FillCandidate, type FillLine } from './fill-queue.ts';
 import { NO_MANIFEST, type ManifestSet, type Wanted } from './manifest-set.ts';
 import type { SourceBook } from './source-book.ts';
 
 /** Chunks asked for by one request: long enough to hide a round trip, short enough to stop within seconds. */
 const RUN_CHUNKS_MAX = 16;
 const TICK_MS = 250;
-/** Rankings asked for at once: few, so that a file that a peer has just finished is fetched from there. */
-const SOURCES_AHEAD = 8;
-const RATE_BURST_MS = 1000;
+/** Files looked at beyond those that are under way: enough that some of them are this box's to fetch. */
+const FILES_AHEAD = 256;
+/** What is waited for is asked about again this often, the longest unasked first: a box's share of the ranking's work is bounded. */
+const ASK_AGAIN_MS = 2500;
+const ASK_AGAIN_FILES = 64;
+/** Held or given up files that are carried along in the list of open ones before it is made anew. */
+const OPEN_STALE_MAX = 1024;
 /** 400,000 files are counted every 8 s, small manifests each time. */
 const FIGURES_FILES_PER_MS = 50;
+
+interface Asked {
+  readonly fileId: FileId;
+  readonly askedMs: number | null;
+}
+
+/** `site`: only what the site's own boxes have; `closed`: only what is urgent. */
+export type FillOpening = 'closed' | 'site' | 'open';
 
 export interface FillerDeps {
   readonly clock: Clock;
   readonly log: Logger;
-  readonly store: Store;
-  readonly fetcher: ChunkFetcher;
-  readonly book: SourceBook;
+  readonly store: Pick<Store, 'find' | 'begin' | 'chunkList' | 'writeChunk' | 'settle'>;
+  readonly fetcher: Pick<ChunkFetcher, 'chunkList' | 'run'>;
+  readonly book: Pick<SourceBook, 'look' | 'prefetch' | 'isAlone'>;
+  readonly pace: FillPace;
   readonly concurrency: number;
-  readonly rateBpsMax: number | null;
-}
-
-export interface FillFigures {
-  readonly manifestVersion: number;
-  readonly filesWanted: number;
-  readonly filesHeld: number;
-  readonly bytesWanted: number;
-  readonly bytesHeld: number;
-  readonly active: number;
-  readonly waitingFor: 'window' | 'manifest' | 'source' | 'space' | null;
-  readonly problem: string | null;
+  /** How often the queue is looked at; simulations of many boxes look less often. */
+  readonly tickMs?: number;
 }
 
 export class Filler {
   readonly #deps: FillerDeps;
+  readonly #credits: Readonly<Record<FillLine, RateCredit>>;
   #manifest: ManifestSet = NO_MANIFEST;
   #states = new Map<FileId, FillState>();
-  #cursor = 0; // files before it in the manifest's order need nothing, as far as is known
+  #open: readonly Wanted[] = []; // of the manifest's order: what was not whole when it was last made
+  #openStale = 0;
   #concurrency: number;
-  #rateBpsMax: number | null;
-  #active = 0;
-  #isWindowOpen = false;
+  readonly #active: Record<FillLine, number> = { near: 0, far: 0 };
+  #isAsking = false;
+  #askedAtMs = -Infinity;
+  #window: FillOpening = 'closed';
+  #isTurnAwaited = false;
+  #hold: HoldReason | null = null;
   #isStopped = false;
   #timer: Timer | null = null;
-  #rateCredit = 0; // bytes
-  #rateAtMs = 0;
   #lastProblem: string | null = null;
   #figures: {
     readonly figures: FillFigures;
@@ -72,22 +83,26 @@ export class Filler {
   constructor(deps: FillerDeps) {
     this.#deps = deps;
     this.#concurrency = deps.concurrency;
-    this.#rateBpsMax = deps.rateBpsMax;
+    this.#credits = { near: new RateCredit(deps.clock), far: new RateCredit(deps.clock) };
   }
 
   start(): void {
-    this.#timer = this.#deps.clock.every(TICK_MS, () => this.#tick());
+    this.#timer = this.#deps.clock.every(this.#deps.tickMs ?? TICK_MS, () => this.#tick());
   }
 
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#timer?.cancel();
     this.#abort.abort();
-    while (this.#active > 0) {
+    while (this.active > 0) {
       await new Promise<void>((resolve) => {
         this.#deps.clock.after(10, resolve);
       });
     }
+  }
+
+  get active(): number {
+    return this.#active.near + this.#active.far;
   }
 
   setManifest(manifest: ManifestSet): void {
@@ -98,24 +113,33 @@ export class Filler {
       if (known !== undefined && known.name !== 'abandoned') states.set(fileId, known);
     }
     this.#states = states;
-    this.#cursor = 0;
     this.#lastProblem = null;
+    this.recheck();
     this.#tick();
   }
 
   /** New limits for what starts from here on. */
-  setLimits(limits: { readonly concurrency: number; readonly rateBpsMax: number | null }): void {
-    this.#concurrency = limits.concurrency;
-    this.#rateBpsMax = limits.rateBpsMax;
+  setConcurrency(concurrency: number): void {
+    this.#concurrency = concurrency;
   }
 
-  setWindow(isOpen: boolean): void {
-    this.#isWindowOpen = isOpen;
+  setWindow(window: FillOpening): void {
+    this.#window = window;
   }
 
-  /** A file that was whole is not any more: it is looked at again. */
+  /** A file that was whole is not any more: everything is looked at again. */
   recheck(): void {
-    this.#cursor = 0;
+    const { store } = this.#deps;
+    this.#open = this.#manifest.order.filter(
+      (wanted) => store.find(wanted.fileId)?.isWhole !== true,
+    );
+    this.#openStale = 0;
+    this.#figures = null;
+  }
+
+  /** Why nothing is asked for at all, where the pace says so. */
+  get hold(): HoldReason | null {
+    return this.#hold;
   }
 
   /** Looked up over the whole manifest: for a large one less often than each second. */
@@ -123,73 +147,103 @@ export class Filler {
     const nowMs = this.#deps.clock.monotonicMs();
     const known = this.#figures;
     if (known !== null && nowMs < known.untilMs && known.version === this.#manifest.version) {
-      return { ...known.figures, active: this.#active };
+      return { ...known.figures, active: this.active };
     }
-    const figures = this.#lookUpFigures();
+    const figures = fillFigures({
+      manifest: this.#manifest,
+      states: this.#states,
+      find: (fileId) => this.#deps.store.find(fileId),
+      active: this.active,
+      isWindowOpen: this.#window !== 'closed',
+      hold: this.#hold,
+      isTurnAwaited: this.#isTurnAwaited,
+      problem: this.#lastProblem,
+    });
     const untilMs = nowMs + this.#manifest.order.length / FIGURES_FILES_PER_MS;
     this.#figures = { figures, untilMs, version: this.#manifest.version };
     return figures;
   }
 
-  #lookUpFigures(): FillFigures {
-    let filesHeld = 0;
-    let bytesHeld = 0;
-    let isAnyAbandonedForRoom = false;
-    let isAnyWaiting = false;
-    for (const wanted of this.#manifest.order) {
-      const entry = this.#deps.store.find(wanted.fileId);
-      if (entry?.isWhole === true) filesHeld++;
-      bytesHeld += entry?.presentBytes ?? 0;
-      const state = this.#states.get(wanted.fileId);
-      if (state?.name === 'abandoned' && state.reason === 'no-room') isAnyAbandonedForRoom = true;
-      else if (state?.name === 'waiting' || state?.name === 'abandoned') isAnyWaiting = true;
-    }
-    const filesWanted = this.#manifest.order.length;
-    const isDone = filesHeld === filesWanted;
-    return {
-      manifestVersion: this.#manifest.version,
-      filesWanted,
-      filesHeld,
-      bytesWanted: this.#manifest.bytes,
-      bytesHeld,
-      active: this.#active,
-      waitingFor:
-        this.#manifest.version === 0
-          ? 'manifest'
-          : isDone || this.#active > 0
-            ? null
-            : !this.#isWindowOpen
-              ? 'window'
-              : isAnyAbandonedForRoom
-                ? 'space'
-                : isAnyWaiting
-                  ? 'source'
-                  : null,
-      problem: isDone ? null : this.#lastProblem,
-    };
-  }
-
   #tick(): void {
     if (this.#isStopped) return;
-    const nowMs = this.#deps.clock.monotonicMs();
-    const { order } = this.#manifest;
-    let isPrefixDone = true;
-    for (let at = this.#cursor; at < order.length; at++) {
-      if (this.#active >= this.#concurrency) return;
-      const wanted = order[at];
+    const limits = { near: this.#deps.pace.limit('near'), far: this.#deps.pace.limit('far') };
+    this.#hold =
+      limits.near.bps === 0 ? limits.near.why : limits.far.bps === 0 ? limits.far.why : null;
+    const free = (line: FillLine): number =>
+      limits[line].bps === 0 ? 0 : this.#concurrency - this.#active[line];
+    if (free('near') <= 0 && free('far') <= 0) return;
+    const { candidates, toAsk } = this.#lookAhead();
+    for (const { wanted, line } of chooseStarts(candidates, {
+      near: free('near'),
+      far: free('far'),
+    })) {
+      if (this.#step(wanted, { name: 'due' })) void this.#fill(wanted, line);
+    }
+    this.#askAbout(toAsk);
+  }
+
+  /** The next open files: those that have a source now, and those whose sources should be asked for. */
+  #lookAhead(): {
+    readonly candidates: readonly FillCandidate[];
+    readonly toAsk: readonly Asked[];
+  } {
+    const { book, clock, store } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    const candidates: FillCandidate[] = [];
+    const toAsk: Asked[] = [];
+    let looked = 0;
+    if (this.#openStale > OPEN_STALE_MAX) this.recheck();
+    this.#isTurnAwaited = false;
+    for (const wanted of this.#open) {
+      if (looked >= FILES_AHEAD) break;
+      if (this.#window === 'closed' && !wanted.isUrgent) continue;
       const state = this.#states.get(wanted.fileId) ?? NEW_FILL;
-      if (this.#deps.store.find(wanted.fileId)?.isWhole === true) {
-        this.#step(wanted, { name: 'whole' });
-        if (isPrefixDone) this.#cursor = at + 1;
+      if (store.find(wanted.fileId)?.isWhole === true) {
+        this.#openStale++;
+        if (state.name !== 'stored') this.#step(wanted, { name: 'whole' });
         continue;
       }
-      isPrefixDone = false;
-      if (!this.#isWindowOpen && !wanted.isUrgent) continue;
       if (state.name === 'stored') this.#step(wanted, { name: 'lost' });
-      if (state.name === 'fetching' || (state.name === 'waiting' && nowMs < state.notBeforeMs))
-        continue;
-      if (this.#step(wanted, { name: 'due' })) void this.#fill(wanted, at);
+      if (state.name === 'fetching') continue;
+      if (state.name === 'waiting' && nowMs < state.notBeforeMs) continue;
+      if (state.name === 'abandoned' && nowMs < state.untilMs) continue;
+      looked++;
+      const look = book.look(wanted.fileId, wanted.isUrgent);
+      if (!look.isFresh) toAsk.push({ fileId: wanted.fileId, askedMs: look.askedMs });
+      if (look.due.length > 0) {
+        if (!this.#mayFetch(wanted, lineOf(look.due))) continue;
+        candidates.push({ wanted, due: look.due, holders: look.holders });
+      } else if (look.askedMs !== null) this.#isTurnAwaited = true;
     }
+    return { candidates, toAsk };
+  }
+
+  #mayFetch(wanted: Wanted, line: FillLine): boolean {
+    return (
+      this.#window === 'open' || wanted.isUrgent || (this.#window === 'site' && line === 'near')
+    );
+  }
+
+  /** Files never asked about at once, the others a few at a time. */
+  #askAbout(toAsk: readonly Asked[]): void {
+    if (this.#isAsking || toAsk.length === 0) return;
+    const nowMs = this.#deps.clock.monotonicMs();
+    const isTime = nowMs - this.#askedAtMs >= ASK_AGAIN_MS;
+    const isNew = ({ askedMs }: Asked): boolean => askedMs === null && !this.#deps.book.isAlone;
+    const again = toAsk
+      .filter((asked) => !isNew(asked))
+      .sort((a, b) => (a.askedMs ?? 0) - (b.askedMs ?? 0))
+      .slice(0, isTime ? ASK_AGAIN_FILES : 0);
+    if (again.length > 0) this.#askedAtMs = nowMs;
+    const fileIds = [...toAsk.filter(isNew), ...again].map(({ fileId }) => fileId);
+    if (fileIds.length > 0) void this.#ask(fileIds);
+  }
+
+  async #ask(fileIds: readonly FileId[]): Promise<void> {
+    this.#isAsking = true;
+    await this.#deps.book.prefetch(fileIds, 'fill');
+    this.#isAsking = false;
+    this.#tick();
   }
 
   /** True where the file is to be fetched now. */
@@ -206,25 +260,26 @@ export class Filler {
     return step.effects.includes('fetch');
   }
 
-  async #fill(wanted: Wanted, at: number): Promise<void> {
-    this.#active++;
-    const ahead = this.#manifest.order.slice(at, at + SOURCES_AHEAD);
-    const missing = ahead.filter((file) => this.#deps.store.find(file.fileId)?.isWhole !== true);
-    await this.#deps.book.prefetch(
-      missing.map((file) => file.fileId),
-      'fill',
-    );
-    const outcome = await this.#fetch(wanted);
-    this.#active--;
+  async #fill(wanted: Wanted, line: FillLine): Promise<void> {
+    this.#active[line]++;
+    const outcome = await this.#fetch(wanted, line);
+    this.#active[line]--;
     if (outcome.ok) this.#step(wanted, { name: outcome.value });
-    else {
+    else if (outcome.failure.code === 'no-source' && this.#isTurnOf(wanted)) {
+      this.#step(wanted, { name: 'deferred' });
+    } else {
       this.#lastProblem = outcome.failure.detail;
       this.#step(wanted, { name: 'failed', code: outcome.failure.code });
     }
     this.#tick();
   }
 
-  async #fetch(wanted: Wanted): Promise<Outcome<'whole' | 'paused'>> {
+  /** No source was due any more when it was asked for: it waits its turn. */
+  #isTurnOf(wanted: Wanted): boolean {
+    return this.#deps.book.look(wanted.fileId, wanted.isUrgent).due.length === 0;
+  }
+
+  async #fetch(wanted: Wanted, line: FillLine): Promise<Outcome<'whole' | 'paused'>> {
     const { store, fetcher } = this.#deps;
     const titleId = wanted.titles[0];
     let entry = store.find(wanted.fileId);
@@ -251,8 +306,9 @@ export class Filler {
       const first = entry.isWhole ? -1 : (entry.readable?.firstMissing() ?? -1);
       if (first === -1) return this.#settled(entry);
       if (this.#isStopped || !this.#manifest.files.has(wanted.fileId)) return success('paused');
-      if (!this.#isWindowOpen && !wanted.isUrgent) return success('paused');
-      const ran = await this.#run(wanted, entry, file, first);
+      if (!this.#mayFetch(wanted, line)) return success('paused');
+      if (this.#deps.pace.limit(line).bps === 0) return success('paused');
+      const ran = await this.#run(wanted, entry, file, first, line);
       if (!ran.ok) return ran;
     }
   }
@@ -275,6 +331,7 @@ export class Filler {
     entry: StoredEntry,
     file: FetchedFile,
     first: number,
+    line: FillLine,
   ): Promise<Outcome<void>> {
     let last = first;
     while (
@@ -284,7 +341,10 @@ export class Filler {
     ) {
       last++;
     }
-    await this.#waitForRate((last - first + 1) * chunkLengthOf(file.list, first));
+    const { bps } = this.#deps.pace.limit(line);
+    if (bps !== null && bps > 0) {
+      await this.#credits[line].pay((last - first + 1) * chunkLengthOf(file.list, first), bps);
+    }
     let storeFailure: Failure | null = null;
     const ran = await this.#deps.fetcher.run(
       file,
@@ -303,22 +363,6 @@ export class Filler {
       this.#abort.signal,
     );
     return storeFailure === null ? ran : failed(storeFailure);
-  }
-
-  /** A token bucket over bytes: a run waits until the ones before it are paid for. */
-  async #waitForRate(bytes: number): Promise<void> {
-    const { clock } = this.#deps;
-    const rateBpsMax = this.#rateBpsMax;
-    if (rateBpsMax === null) return;
-    const bytesPerMs = rateBpsMax / 8 / 1000;
-    const nowMs = clock.monotonicMs();
-    const earned = (nowMs - this.#rateAtMs) * bytesPerMs;
-    this.#rateCredit = Math.min(RATE_BURST_MS * bytesPerMs, this.#rateCredit + earned) - bytes;
-    this.#rateAtMs = nowMs;
-    if (this.#rateCredit >= 0) return;
-    await new Promise<void>((resolve) => {
-      clock.after(-this.#rateCredit / bytesPerMs, resolve);
-    });
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SimulatedClock } from '#base/clock.ts';
+import { seededRandom } from '#base/random.ts';
 import type { FillSource } from '#control-plane/contract.ts';
 import { SourceBook } from './source-book.ts';
 
@@ -15,7 +16,9 @@ const ORIGIN: FillSource = {
 
 function bookOver(clock: SimulatedClock): SourceBook {
   return new SourceBook({
+    applianceId: 'box-1',
     clock,
+    random: seededRandom(1),
     remembered: [],
     remember: () => {},
     ask: ({ fileIds }) =>

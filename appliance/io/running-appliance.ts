@@ -15,21 +15,13 @@ import { openCompact } from '#base/jws.ts';
 import type { Logger } from '#base/log.ts';
 import type { Outcome } from '#base/outcome.ts';
 import type { Random } from '#base/random.ts';
-import {
-  checkSignedTime,
-  FillSourceSchema,
-  JWS_TYPE,
-  type HeartbeatAnswer,
-} from '#control-plane/contract.ts';
+import { checkSignedTime, JWS_TYPE, type HeartbeatAnswer } from '#control-plane/contract.ts';
 import { createKeyRing, type KeyRingHolder } from '#control-plane/control-plane.ts';
 import { TITLE_ID } from '#upstream/contract.ts';
 import type { ApplianceConfig } from '../config.ts';
 import { BelongingRegister } from '../fill/belonging.ts';
-import { ChunkFetcher } from '../fill/chunk-fetcher.ts';
-import { Filler } from '../fill/filler.ts';
 import type { ManifestSet } from '../fill/manifest-set.ts';
 import { MissPath } from '../fill/miss-path.ts';
-import { SourceBook } from '../fill/source-book.ts';
 import { makeHeartbeat } from '../report/heartbeat.ts';
 import { isWindowOpen, NOTHING_TOLD, takeAnswer } from '../report/plane-state.ts';
 import { RateMeter } from '../report/rate-meter.ts';
@@ -48,6 +40,7 @@ import { ViewerVerdicts } from '../serve/viewer-verdicts.ts';
 import { Integrity } from '../store/integrity.ts';
 import { Store } from '../store/store.ts';
 import { AdminListener } from './admin-listener.ts';
+import { BoxFill } from './box-fill.ts';
 import { ControlPlaneClient } from './control-plane-client.ts';
 import { DenialIntake } from './denial-intake.ts';
 import { HeartbeatConnection } from './heartbeat-connection.ts';
@@ -56,7 +49,6 @@ import { KEYS_FILE, openIdentity, type Identity } from './identity.ts';
 import { KeptDocuments } from './kept-documents.ts';
 import { ManifestIntake } from './manifest-intake.ts';
 import { createMetrics } from './metrics.ts';
-import { HttpSourceClient, SOURCE_CLIENT_DEFAULTS } from './source-client.ts';
 import { RouteMonitor } from './route-monitor.ts';
 import { adoptDirectory, explainFile } from './operations.ts';
 import { ViewSpool } from './view-spool.ts';
@@ -75,7 +67,6 @@ const LISTING_NAME_MAX = 64;
 const RELOADABLE: readonly (keyof ApplianceConfig)[] = ['fill', 'servingBps', 'logLevel'];
 
 const checkKeptTime = checker(Type.Object({ nowMs: Type.Integer({ minimum: 0 }) }));
-const checkKeptSources = checker(Type.Array(FillSourceSchema, { maxItems: 256 }));
 const checkKeptGrant = checker(Type.Object({ grant: Type.String() }));
 
 export interface ApplianceDeps {
@@ -148,6 +139,7 @@ class Box implements RunningAppliance {
   readonly #timers: Timer[] = [];
   readonly #egress = new RateMeter();
   readonly #requests = new RateMeter();
+  readonly #viewerRate = new RateMeter();
   readonly #fillRate = new RateMeter();
   #time;
   #told = NOTHING_TOLD;
@@ -165,10 +157,8 @@ class Box implements RunningAppliance {
   #register!: VolumeRegister;
   #manifests!: ManifestIntake;
   #integrity!: Integrity;
-  #book!: SourceBook;
-  #sources!: HttpSourceClient;
   #missPath!: MissPath;
-  #filler!: Filler;
+  #fill!: BoxFill;
   #belonging!: BelongingRegister;
   #spool!: ViewSpool;
   #reporter!: ViewReporter;
@@ -258,7 +248,7 @@ class Box implements RunningAppliance {
     await this.#denialIntake.storeLoaded();
     if (this.#isStopping) return;
     this.#isStarting = false;
-    this.#filler.start();
+    this.#fill.filler.start();
     this.#integrity.start();
     this.#heartbeats.connect();
     const removed = await this.#store.sweepStrays();
@@ -303,7 +293,7 @@ class Box implements RunningAppliance {
       servingBps: next.servingBps,
       logLevel: next.logLevel,
     };
-    this.#filler.setLimits(next.fill);
+    this.#fill.reload(this.#config);
     this.#deps.log.level = next.logLevel;
     this.#deps.log.info({ event: 'reloaded', needRestart }, 'configuration reloaded');
     return needRestart;
@@ -321,11 +311,11 @@ class Box implements RunningAppliance {
     this.#keys.stop();
     await Promise.all([
       this.#sender.close(STOP_GRACE_MS),
-      this.#filler.stop(),
+      this.#fill.stop(),
       this.#adminListener.close(),
     ]);
     await withDeadline(this.#deps.clock, this.#reporter.stop(), 500);
-    await this.#sources.close();
+    await this.#fill.sources.close();
     await this.#client.close();
     this.#keepTime();
     await this.#store.close();
@@ -351,7 +341,7 @@ class Box implements RunningAppliance {
       log,
       store: this.#store,
       bytesPerSecondMax: config.integrity.scrubBytesPerSecond,
-      onDropped: () => this.#filler.recheck(),
+      onDropped: () => this.#fill.filler.recheck(),
     });
     this.#manifests = new ManifestIntake({
       identity: this.identity,
@@ -367,21 +357,20 @@ class Box implements RunningAppliance {
   #makeFill(): void {
     const { config, clock, log } = this.#deps;
     const store = this.#store;
-    const remembered = checkKeptSources(this.#kept.readJson('sources.json'));
-    this.#book = new SourceBook({
+    this.#fill = new BoxFill({
+      applianceId: this.identity.applianceId,
+      config,
       clock,
-      ask: (request) => this.#client.sources(request),
-      remembered: remembered.ok ? remembered.value : [],
-      remember: (sources) => this.#kept.write('sources.json', JSON.stringify(sources)),
-    });
-    this.#sources = new HttpSourceClient({ ...SOURCE_CLIENT_DEFAULTS, grant: () => this.#grant });
-    const fetcher = new ChunkFetcher({
-      clock,
+      random: this.#deps.random,
       log,
-      book: this.#book,
-      client: this.#sources,
-      ledger: this.#counters,
+      store,
+      kept: this.#kept,
+      counters: this.#counters,
+      nowMs: () => this.nowMs(),
+      ask: (request) => this.#client.sources(request),
+      grant: () => this.#grant,
     });
+    const { fetcher } = this.#fill;
     this.#missPath = new MissPath({
       clock,
       log,
@@ -389,7 +378,6 @@ class Box implements RunningAppliance {
       fetcher,
       flightsMax: config.miss.flightsMax,
     });
-    this.#filler = new Filler({ clock, log, store, fetcher, book: this.#book, ...config.fill });
     this.#belonging = new BelongingRegister({
       log,
       store,
@@ -500,12 +488,20 @@ class Box implements RunningAppliance {
     const { clock } = this.#deps;
     const now = clock.monotonicMs();
     const counters = this.#counters;
-    this.#filler.setWindow(isWindowOpen(this.#told, this.nowMs()));
     const sentBytes = counters.viewerBytes + counters.peerBytesServed;
     const fillBytes = sum(counters.fillBytes);
-    const fill = this.#filler.figures();
     const egressBps = Math.round(this.#egress.feed(sentBytes, now) * 8);
-    this.#lookAtGate(egressBps);
+    const loopDelayMs = this.#lookAtGate(egressBps);
+    const fill = this.#fill.second({
+      window: this.#told.fillWindow,
+      isWindowOpen: isWindowOpen(this.#told, this.nowMs()),
+      heat: {
+        viewerRequestsPerSecond: this.#viewerRate.feed(counters.viewerRequests, now),
+        egressShare: egressBps / this.#config.servingBps,
+        loopDelayMs,
+        diskReadMs: this.#slowestReadMs(),
+      },
+    });
     return makeHeartbeat({
       sequence,
       nowMs: this.nowMs(),
@@ -529,6 +525,8 @@ class Box implements RunningAppliance {
       sender: this.#sender.stats(),
       store: this.#store.figures(),
       fill: { ...fill, problem: this.#manifests.problem ?? fill.problem },
+      fillExtras: this.#fill.extras(),
+      isTurningUp: this.#fill.turnUp === 'filling',
       counters,
       holdings: this.#store.holdings,
       keysVersion: this.#keys.current()?.version ?? 0,
@@ -536,7 +534,16 @@ class Box implements RunningAppliance {
     });
   }
 
-  #lookAtGate(egressBps: number): void {
+  #slowestReadMs(): number | null {
+    const known = this.#store.volumes().map(({ speed }) => speed.lastP90Ms);
+    return known.reduce(
+      (slowest, ms) => (ms === null ? slowest : Math.max(slowest ?? 0, ms)),
+      null,
+    );
+  }
+
+  /** Answers how far the event loop lagged since the last look. */
+  #lookAtGate(egressBps: number): number {
     const loopDelayMs = this.#loopDelay.max / 1e6;
     this.#loopDelay.reset();
     const measures = {
@@ -547,6 +554,7 @@ class Box implements RunningAppliance {
       loopDelayMs,
     };
     this.#gate = stepGate(this.#gate, measures, this.#deps.clock.monotonicMs());
+    return loopDelayMs;
   }
 
   async #answered(answer: HeartbeatAnswer): Promise<void> {
@@ -557,9 +565,8 @@ class Box implements RunningAppliance {
     };
     const { state, pulls } = takeAnswer(this.#told, answer, have);
     this.#told = state;
-    this.#filler.setWindow(isWindowOpen(state, this.nowMs()));
     if (pulls.keys) await this.#keys.refresh();
-    if (pulls.sources) this.#book.forgetRankings();
+    if (pulls.sources) this.#fill.book.forgetRankings();
     if (pulls.manifest) await this.#manifests.pull();
   }
 
@@ -584,7 +591,7 @@ class Box implements RunningAppliance {
       this.#denialIntake.isDenied(fileId, titles),
     );
     await this.#store.setWanted(allowed.files, allowed.fillDensity);
-    this.#filler.setManifest(allowed);
+    this.#fill.setManifest(allowed);
   }
 
   // ---------------------------------------------------------------- small things
@@ -592,8 +599,8 @@ class Box implements RunningAppliance {
   /** A signed listing from the control plane, else from any source that this box knows. */
   async *#listingTexts(titleId: string): AsyncIterable<Outcome<string>> {
     yield await this.#client.listing(titleId);
-    for (const source of this.#book.known()) {
-      if (this.#book.isUsable(source)) yield await this.#sources.listing(source, titleId);
+    for (const source of this.#fill.book.known()) {
+      if (this.#fill.book.isUsable(source)) yield await this.#fill.sources.listing(source, titleId);
     }
   }
 
@@ -641,6 +648,9 @@ class Box implements RunningAppliance {
           readmitted: this.#register.readmit(query.get('path') ?? ''),
           from: 'the next start',
         };
+      case 'fill':
+        if (query.has('pause')) this.#fill.budget.pause(query.get('pause') === '1');
+        return this.#fill.status();
       case 'scrub':
         return this.#integrity.scrubAll();
       case 'explain':

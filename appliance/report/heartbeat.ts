@@ -2,7 +2,7 @@
  * Makes the heartbeat of one second out of what the parts of the box say. Pure: numbers in, message out.
  */
 import type { Heartbeat } from '#appliance/contract.ts';
-import type { FillFigures } from '../fill/filler.ts';
+import type { FillFigures } from '../fill/fill-figures.ts';
 import type { Counters } from '../serve/counters.ts';
 import type { SenderStats } from '../serve/sender.ts';
 import type { Holdings } from '../store/holdings.ts';
@@ -11,6 +11,8 @@ import type { StoreFigures } from '../store/store.ts';
 const REASONS_MAX = 16;
 const REASON_LENGTH_MAX = 200;
 const PROBLEM_LENGTH_MAX = 300;
+
+export type FillExtras = Pick<Heartbeat['fill'], 'bpsByKind' | 'hourlyBps' | 'leftOut'>;
 
 export interface HeartbeatFacts {
   readonly sequence: number;
@@ -27,6 +29,8 @@ export interface HeartbeatFacts {
   readonly sender: SenderStats;
   readonly store: StoreFigures;
   readonly fill: FillFigures;
+  readonly fillExtras: FillExtras;
+  readonly isTurningUp: boolean;
   readonly counters: Counters;
   readonly holdings: Pick<Holdings, 'version' | 'digest' | 'count'>;
   readonly keysVersion: number;
@@ -49,7 +53,7 @@ export function makeHeartbeat(facts: HeartbeatFacts): Heartbeat {
       ? 'draining'
       : facts.isStarting
         ? 'starting'
-        : fill.active > 0
+        : facts.isTurningUp
           ? 'filling'
           : 'serving',
     load: {
@@ -74,6 +78,7 @@ export function makeHeartbeat(facts: HeartbeatFacts): Heartbeat {
       rateBps: facts.fillBps,
       waitingFor: fill.waitingFor,
       problem: fill.problem === null ? null : fill.problem.slice(0, PROBLEM_LENGTH_MAX),
+      ...facts.fillExtras,
     },
     counters: {
       viewerBytes: counters.viewerBytes,

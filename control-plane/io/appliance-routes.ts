@@ -111,6 +111,7 @@ function sourcesFor(plane: Plane, box: Box, wanted: SourcesRequest): FillSources
               ordinal,
               ({ applianceId, siteId }) =>
                 filling.has(siteId) && manifests.has(applianceId, ordinal),
+              clock.monotonicMs(),
             );
       const holders = fleet.holdersOf(ordinal);
       const origin = config.origin.baseUrl;

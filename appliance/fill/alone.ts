@@ -1,0 +1,59 @@
+/**
+ * Whom a box asks for a file when nobody ranks sources: the control plane is gone, the window is open, the manifest is signed.
+ *
+ * Every box that knows the same neighbours comes to the same order of them for a file, so that the boxes of a site still agree
+ * on who fetches it from afar, without a word between them. The others ask each other first (a 404 costs nothing) and wait longer
+ * the further back they stand.
+ *
+ * Shape:      (own id, file, every source ever told of) -> sources with delays, as the control plane would give them
+ * Units:      delayMs counts from when the box was first left alone with the file
+ * Invariants: (1) the origin is always among them where it is known: no file is given up because a master died
+ *             (2) at most TIERS_ASKED tiers: the rest of the fleet is not asked one by one
+ */
+import type { FillSource } from '#control-plane/contract.ts';
+import type { FileId } from '#upstream/contract.ts';
+import { hash32 } from './manifest-set.ts';
+
+const TIERS_ASKED = 4;
+/** How much longer each place further back in its site waits for the origin. */
+const PLACE_MS = 60_000;
+/** And how much longer where known tiers stand before it. */
+const TIER_PLACE_MS = 30_000;
+const TIER_PLACES_MAX = 8;
+
+export function rankAlone(
+  self: string,
+  fileId: FileId,
+  known: readonly FillSource[],
+): readonly FillSource[] {
+  const own = placeOf(self, fileId);
+  const peers = inOrder(known, 'peer', fileId);
+  const tiers = inOrder(known, 'tier', fileId);
+  const before = (boxes: readonly FillSource[]): number =>
+    boxes.filter((box) => placeOf(box.id, fileId) < own).length;
+  const inSite = before(peers);
+  const beyond = Math.min(TIER_PLACES_MAX, before(tiers));
+  return [
+    ...peers.map((source) => ({ ...source, delayMs: 0 })),
+    ...tiers.slice(0, TIERS_ASKED).map((source) => ({ ...source, delayMs: inSite * PLACE_MS })),
+    ...known
+      .filter(({ kind }) => kind === 'origin')
+      .map((source) => ({ ...source, delayMs: inSite * PLACE_MS + beyond * TIER_PLACE_MS })),
+  ];
+}
+
+function inOrder(
+  known: readonly FillSource[],
+  kind: FillSource['kind'],
+  fileId: FileId,
+): readonly FillSource[] {
+  return known
+    .filter((source) => source.kind === kind)
+    .map((source) => ({ source, place: placeOf(source.id, fileId) }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ source }) => source);
+}
+
+function placeOf(boxId: string, fileId: FileId): number {
+  return hash32(`${fileId} ${boxId}`);
+}
