@@ -19,6 +19,8 @@ const listen = Type.Object(
   closed,
 );
 
+const onMissOfClass = Type.Optional(Type.Union([Type.Literal('fetch'), Type.Literal('refuse')]));
+
 export const ApplianceConfigSchema = Type.Object(
   {
     applianceId: Type.String({
@@ -149,6 +151,15 @@ export const ApplianceConfigSchema = Type.Object(
           default: 'fetch',
           description: 'refuse: a viewer whose file is not here gets 404 and goes to the next box',
         }),
+        onMissByClass: Type.Object(
+          { release: onMissOfClass, catalogue: onMissOfClass, children: onMissOfClass },
+          {
+            ...closed,
+            default: {},
+            description:
+              'for titles of that class, by their signed listing, instead of onMiss; what the manifest wants is always fetched',
+          },
+        ),
         firstByteMsMax: Type.Integer({
           minimum: 100,
           maximum: 60_000,
@@ -213,6 +224,30 @@ export const ApplianceConfigSchema = Type.Object(
         },
       ),
     ),
+    tls: Type.Optional(
+      Type.Object(
+        {
+          listen: Type.Object({ ...listen.properties }, closed),
+          certificateFile: Type.String({
+            minLength: 1,
+            description: 'PEM: the box’s certificate, then its chain',
+          }),
+          keyFile: Type.String({ minLength: 1, description: 'PEM, unencrypted, mode 0600' }),
+        },
+        {
+          ...closed,
+          description:
+            'a second content listener that speaks TLS 1.3 and 1.2; both files are read again when they change, and on SIGHUP. Absent: none',
+        },
+      ),
+    ),
+    undrainRampMs: Type.Integer({
+      minimum: 0,
+      maximum: 3_600_000,
+      default: 60_000,
+      description:
+        'after a drain the share of new sessions that is let in rises from a tenth to all over this long: caches are cold and steering counts on what the heartbeat says; 0: all at once',
+    }),
     sender: Type.Union(
       [Type.Literal('auto'), Type.Literal('portable'), Type.Literal('zero-copy')],
       { default: 'auto', description: 'auto: the fastest one that works on this machine' },
@@ -288,6 +323,11 @@ export function configProblems(config: ApplianceConfig): readonly string[] {
   const paths = new Set(config.volumes.map((volume) => volume.path));
   if (paths.size < config.volumes.length) {
     problems.push('/volumes: the same path comes twice: one directory is one volume');
+  }
+  const { tls, listen: plain } = config;
+  if (tls !== undefined && tls.listen.port !== 0) {
+    const same = tls.listen.port === plain.port && tls.listen.address === plain.address;
+    if (same) problems.push('/tls/listen: the same as /listen: TLS needs a port of its own');
   }
   return problems;
 }
