@@ -119,7 +119,12 @@ async function run(config: ApplianceConfig, options: Options): Promise<void> {
     process.on('SIGHUP', () => reload(box, options, log));
     if (!signal.aborted) systemd.ready();
     return {
-      ready: { applianceId: config.applianceId, listen: box.content, admin: box.admin },
+      ready: {
+        applianceId: config.applianceId,
+        listen: box.content,
+        ...(box.tls === null ? {} : { tls: box.tls }),
+        admin: box.admin,
+      },
       stop: () => {
         systemd.stopping();
         return box.stop();

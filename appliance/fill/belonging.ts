@@ -20,7 +20,13 @@ const ABSENT_MS = 5000; // how long "nobody has this listing" or "not of this ti
 const ABSENT_MAX = 10_000;
 
 export type Belonging =
-  | { readonly verdict: 'belongs'; readonly sizeBytes: number; readonly forecastPerDay: number }
+  | {
+      readonly verdict: 'belongs';
+      readonly sizeBytes: number;
+      readonly forecastPerDay: number;
+      /** By the signed listing; absent where the manifest or the store vouches: those files are wanted here. */
+      readonly titleClass?: TitleListing['class'];
+    }
   | { readonly verdict: 'not-of-title' }
   | { readonly verdict: 'unknown'; readonly detail: string };
 
@@ -38,6 +44,7 @@ export interface BelongingDeps {
 
 interface KnownListing {
   readonly version: number;
+  readonly titleClass: TitleListing['class'];
   readonly sizes: ReadonlyMap<FileId, number>;
 }
 
@@ -65,9 +72,11 @@ export class BelongingRegister {
         forecastPerDay: entry.forecastPerDay,
       };
     }
-    const sizeBytes = this.#listings.get(titleId)?.sizes.get(fileId);
-    if (sizeBytes !== undefined) {
-      return { verdict: 'belongs', sizeBytes, forecastPerDay: wanted?.density ?? 0 };
+    const listing = this.#listings.get(titleId);
+    const sizeBytes = listing?.sizes.get(fileId);
+    if (listing !== undefined && sizeBytes !== undefined) {
+      const { titleClass } = listing;
+      return { verdict: 'belongs', sizeBytes, forecastPerDay: wanted?.density ?? 0, titleClass };
     }
     const absent = this.#absent.get(titleId);
     if (absent === undefined) return null;
@@ -131,6 +140,7 @@ export class BelongingRegister {
       return 'it is older than the one known';
     this.#listings.set(titleId, {
       version: listing.version,
+      titleClass: listing.class,
       sizes: new Map(listing.files.map((file) => [file.fileId, file.sizeBytes])),
     });
     if (isNew) this.#deps.keep(titleId, text);

@@ -3,6 +3,10 @@
  */
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { Heartbeat } from '#appliance/contract.ts';
+import { admittedShare, type Gate } from '../serve/admission-gate.ts';
+import type { DenyList } from '../serve/deny-list.ts';
+import { histogramText } from '../serve/log-histogram.ts';
+import type { QualityLedger } from '../serve/quality.ts';
 import type { SenderStats } from '../serve/sender.ts';
 import type { StoreFigures } from '../store/store.ts';
 
@@ -12,10 +16,20 @@ export interface MetricsSource {
   readonly store: StoreFigures;
   readonly missFlights: number;
   readonly isConnected: boolean;
+  readonly gate: Gate;
+  readonly certificateNotAfterMs: number | null; // null: no TLS
+  readonly quality: QualityLedger;
+  readonly denials: DenyList;
   readonly hotChunks: { readonly hits: number; readonly misses: number };
 }
 
-export function createMetrics(read: () => MetricsSource): Registry {
+/** What Prometheus reads. */
+export interface MetricsPage {
+  readonly contentType: string;
+  readonly text: string;
+}
+
+export function createMetrics(read: () => MetricsSource): () => Promise<MetricsPage> {
   const registry = new Registry();
   const gauge = (name: string, help: string, value: (source: MetricsSource) => number): void => {
     const made: Gauge = new Gauge({
@@ -119,5 +133,49 @@ export function createMetrics(read: () => MetricsSource): Registry {
   gauge('health', '0 healthy, 1 degraded, 2 down', (source) =>
     ['healthy', 'degraded', 'down'].indexOf(source.heartbeat?.health.status ?? 'down'),
   );
-  return registry;
+  counter('denied', 'Things on the deny list that holds, by kind', 'kind', (source) =>
+    source.denials.figures(),
+  );
+  gauge(
+    'denials_version',
+    'Version of the deny list that holds',
+    (source) => source.denials.version,
+  );
+  gauge('admitted_share', 'Share of new sessions that is let in', (source) =>
+    admittedShare(source.gate),
+  );
+  gauge(
+    'tls_certificate_expiry_timestamp_seconds',
+    'When the TLS certificate ends; NaN without TLS',
+    (source) => (source.certificateNotAfterMs ?? NaN) / 1000,
+  );
+  counter('cmcd_requests', 'Requests in which a player said how it is (CMCD)', null, (source) => ({
+    all: source.quality.qoe.requests,
+  }));
+  counter('cmcd_starved', 'Of those, after the player’s buffer ran dry', null, (source) => ({
+    all: source.quality.qoe.starved,
+  }));
+  counter('path_answers_left_out', 'Answers beyond the paths counted a minute', null, (source) => ({
+    all: source.quality.answersLeftOut,
+  }));
+  return async () => {
+    const { qoe } = read().quality;
+    const histograms = [
+      histogramText(
+        'nightfill_appliance_cmcd_bitrate_kbps',
+        'Bitrate that players asked for',
+        qoe.bitrateKbps,
+      ),
+      histogramText(
+        'nightfill_appliance_cmcd_throughput_kbps',
+        'Throughput that players measured',
+        qoe.throughputKbps,
+      ),
+      histogramText('nightfill_appliance_cmcd_buffer_ms', 'Buffer that players had', qoe.bufferMs),
+    ];
+    return {
+      contentType: registry.contentType,
+      text: `${await registry.metrics()}${histograms.join('')}`,
+    };
+  };
 }

@@ -2,8 +2,12 @@
  * The sender that runs everywhere: node:http, reads into pooled buffers, hot chunks from memory. The reference for behaviour.
  *
  * Requests of one connection are handled one after the other: pipelining costs a queue entry, not a file handle.
+ *
+ * With a certificate it speaks TLS 1.3 and 1.2 by node:tls: the same reads, the same limits, a handshake in front. A connection that must
+ * be cut is then closed without close_notify, so that a short body is never taken for a whole one there either.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { codeOf, failed, success, type Outcome } from '#base/outcome.ts';
 import {
@@ -24,6 +28,25 @@ import { HotChunks } from './hot-chunks.ts';
 const WATCH_PERIOD_MS = 1000;
 const BACKLOG = 4096;
 const SLICES_KEPT_MAX = 256; // 64 MiB
+
+/** What a browser and OpenSSL agree on first: AES-128-GCM is the cheapest where the CPU has AES, as every server's has. */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':');
+
+/** PEM texts that belong together (certificate.ts). */
+export interface TlsIdentity {
+  readonly certificatePem: string;
+  readonly keyPem: string;
+}
 
 interface Waiting {
   readonly request: IncomingMessage;
@@ -47,10 +70,11 @@ export class PortableSender implements Sender {
   readonly kind = 'portable';
   readonly #handle: Handler;
   readonly #limits: SenderLimits;
-  readonly #server: Server;
+  readonly #server: Server | TlsServer;
   readonly #hot: HotChunks;
   readonly #pool = new SlicePool(SLICES_KEPT_MAX);
   readonly #connections = new Map<Socket, Connection>();
+  readonly #shakingHands = new Set<Socket>();
   readonly #cut: Record<CutReason, number> = {
     'connections-full': 0,
     'header-limit': 0,
@@ -65,26 +89,56 @@ export class PortableSender implements Sender {
   #isAdopting = false;
   #onEmpty: (() => void) | null = null;
 
-  constructor(handle: Handler, limits: SenderLimits, hotChunks: HotChunks) {
+  constructor(
+    handle: Handler,
+    limits: SenderLimits,
+    hotChunks: HotChunks,
+    tls: TlsIdentity | null = null,
+  ) {
     this.#handle = handle;
     this.#limits = limits;
     this.#hot = hotChunks;
-    this.#server = createServer({
+    const options = {
       maxHeaderSize: limits.headerBytesMax,
       headersTimeout: limits.headersTimeoutMs,
       requestTimeout: limits.headersTimeoutMs,
       keepAliveTimeout: limits.keepAliveTimeoutMs,
       connectionsCheckingInterval: Math.max(100, Math.min(1000, limits.headersTimeoutMs / 4)),
       noDelay: true,
-    });
+    };
+    this.#server =
+      tls === null
+        ? createServer(options)
+        : createTlsServer({
+            ...options,
+            ...contextOf(tls),
+            minVersion: 'TLSv1.2',
+            ciphers: CIPHERS,
+            honorCipherOrder: true,
+            handshakeTimeout: limits.headersTimeoutMs,
+          });
     this.#server.maxConnections = limits.connectionsMax;
     this.#server.on('drop', () => this.#cut['connections-full']++);
-    this.#server.on('connection', (socket) => this.#connected(socket));
+    if (tls === null) this.#server.on('connection', (socket) => this.#connected(socket));
+    else this.#onTls(this.#server as TlsServer);
     this.#server.on('request', (request, response) => this.#received(request, response));
     this.#server.on('checkContinue', (request, response) => this.#received(request, response));
     this.#server.on('clientError', (error, socket) =>
       this.#refuse(codeOf(error), socket as Socket),
     );
+  }
+
+  /** For connections from now on; those that are open go on under the old one. */
+  useIdentity(tls: TlsIdentity): void {
+    (this.#server as TlsServer).setSecureContext(contextOf(tls));
+  }
+
+  #onTls(server: TlsServer): void {
+    server.on('connection', (socket) => {
+      this.#shakingHands.add(socket);
+      socket.once('close', () => this.#shakingHands.delete(socket));
+    });
+    server.on('secureConnection', (socket) => this.#connected(socket));
   }
 
   async listen(at: ListenAddress): Promise<Outcome<ListenAddress>> {
@@ -131,7 +185,7 @@ export class PortableSender implements Sender {
 
   stats(): SenderStats {
     return {
-      connections: this.#connections.size,
+      connections: Math.max(this.#connections.size, this.#shakingHands.size),
       requests: this.#requests,
       bytesSent: this.#bytesSent,
       cut: { ...this.#cut },
@@ -145,11 +199,13 @@ export class PortableSender implements Sender {
       else this.#server.close(() => resolve());
     });
     this.#server.closeIdleConnections();
+    if (this.#connections.size === 0) for (const socket of this.#shakingHands) socket.destroy();
     const grace = setTimeout(() => {
       for (const connection of this.#connections.values()) {
         connection.pump?.cut('closed');
-        connection.socket.resetAndDestroy();
+        cutOff(connection.socket);
       }
+      for (const socket of this.#shakingHands) socket.destroy();
     }, graceMs);
     await closed;
     // The server counts its own connections only, not those it adopted.
@@ -261,7 +317,7 @@ export class PortableSender implements Sender {
     if (how !== 'complete') {
       // After a failed source what was written still arrives: the client continues from there elsewhere.
       if (how === 'failed') connection.socket.destroySoon();
-      else connection.socket.resetAndDestroy();
+      else cutOff(connection.socket);
       answer.ended(how);
       return;
     }
@@ -285,19 +341,25 @@ export class PortableSender implements Sender {
       if (pump === null || pump.writeSinceMs === null) continue;
       if (pump.isWithdrawn) {
         pump.cut('withdrawn');
-        connection.socket.resetAndDestroy();
+        cutOff(connection.socket);
         continue;
       }
       const longestMs = deliveryGraceMs + (pump.writingBytes / deliveryBytesPerSecondMin) * 1000;
       if (now - pump.writeSinceMs < longestMs) continue;
       this.#cut['slow-client']++;
       pump.cut('slow');
-      connection.socket.resetAndDestroy();
+      cutOff(connection.socket);
     }
   }
 
   #refuse(code: string, socket: Socket): void {
     const connection = this.#connections.get(socket);
+    if (connection === undefined && 'encrypted' in socket) {
+      // No handshake. The scanners of the Internet are not worth a log line each.
+      if (code !== 'ECONNRESET') this.#cut.malformed++;
+      socket.destroy();
+      return;
+    }
     if (connection?.isRefused === true) return; // the parser complains again about what follows
     if (connection !== undefined) connection.isRefused = true;
     const isLarge = code === 'HPE_HEADER_OVERFLOW';
@@ -317,6 +379,16 @@ export class PortableSender implements Sender {
     socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
     setTimeout(() => socket.destroy(), 1000).unref(); // a client that goes on sending is not listened to
   }
+}
+
+function contextOf(tls: TlsIdentity): { readonly cert: string; readonly key: string } {
+  return { cert: tls.certificatePem, key: tls.keyPem };
+}
+
+/** A reset; under TLS, where node has none, an end without close_notify in the middle of a body. */
+function cutOff(socket: Socket): void {
+  if ('encrypted' in socket) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 function viewOf(request: IncomingMessage): RequestView {

@@ -5,7 +5,6 @@
  */
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Type } from 'typebox';
 import type { ApplianceStatus, Heartbeat, RouteBatch } from '#appliance/contract.ts';
 import { checker } from '#base/config.ts';
@@ -27,33 +26,27 @@ import { isWindowOpen, NOTHING_TOLD, takeAnswer } from '../report/plane-state.ts
 import { RateMeter } from '../report/rate-meter.ts';
 import { startTime, takeSignedTime, timeAt, timeProblems } from '../report/trusted-time.ts';
 import { ViewReporter } from '../report/view-reporter.ts';
-import { OPEN, stepGate, type Gate } from '../serve/admission-gate.ts';
-import { Answers } from '../serve/answers.ts';
-import { ContentHandler } from '../serve/content-handler.ts';
 import { Counters } from '../serve/counters.ts';
 import { DenyRegister } from '../serve/deny-list.ts';
-import { GrantVerdicts, PeerBudget } from '../serve/grant-verdicts.ts';
-import type { ListenAddress, Sender } from '../serve/sender.ts';
-import { DRAIN_MS_DEFAULT, DrainWatch, type DrainProgress } from '../serve/drain-watch.ts';
+import type { ListenAddress } from '../serve/sender.ts';
 import { ViewLedger } from '../serve/view-ledger.ts';
-import { ViewerVerdicts } from '../serve/viewer-verdicts.ts';
 import { Integrity } from '../store/integrity.ts';
 import { Store } from '../store/store.ts';
 import { AdminListener } from './admin-listener.ts';
 import { BoxFill } from './box-fill.ts';
+import { readCertificate } from './certificate.ts';
 import { ControlPlaneClient } from './control-plane-client.ts';
 import { DenialIntake } from './denial-intake.ts';
 import { HeartbeatConnection } from './heartbeat-connection.ts';
-import { HotChunks } from './hot-chunks.ts';
 import { KEYS_FILE, openIdentity, type Identity } from './identity.ts';
 import { KeptDocuments } from './kept-documents.ts';
 import { ManifestIntake } from './manifest-intake.ts';
 import { createMetrics } from './metrics.ts';
 import { RouteMonitor } from './route-monitor.ts';
 import { adoptDirectory, explainFile } from './operations.ts';
+import { Serving } from './serving.ts';
 import { ViewSpool } from './view-spool.ts';
 import { VolumeRegister } from './volume-register.ts';
-import { chooseSender } from './zero-copy-choice.ts';
 
 export const STATE_FORMAT = '1';
 const STOP_GRACE_MS = 1500;
@@ -61,7 +54,6 @@ const KEEP_TIME_MS = 60_000;
 const SAVE_HEAT_MS = 30_000;
 const GRANT_RENEW_MS = 24 * 3600 * 1000;
 const GRANT_RETRY_MS = 5000;
-const PEER_ANSWERS_MAX = 256;
 const LISTING_NAME_MAX = 64;
 /** What `reload` takes over; of `fill`, the share of peers needs a restart. */
 const RELOADABLE: readonly (keyof ApplianceConfig)[] = ['fill', 'servingBps', 'logLevel'];
@@ -79,11 +71,12 @@ export interface ApplianceDeps {
 
 export interface RunningAppliance {
   readonly content: ListenAddress;
+  readonly tls: ListenAddress | null; // null: not configured
   readonly admin: ListenAddress;
   readonly identity: Identity;
   readonly store: Store;
-  status(): ApplianceStatus;
   readonly denials: DenyRegister;
+  status(): ApplianceStatus;
   /** New viewers go elsewhere at once, the others after `durationMs`. */
   drain(durationMs?: number): void;
   undrain(): void;
@@ -96,6 +89,8 @@ export interface RunningAppliance {
 /** Starts a box. Throws an error for the operator where the configuration, the disk or the enrolment forbids it. */
 export async function startAppliance(deps: ApplianceDeps): Promise<RunningAppliance> {
   openStateDir(deps.config.stateDir, STATE_FORMAT);
+  // Before anything is enrolled or opened: an operator's mistake costs a second.
+  if (deps.config.tls !== undefined) orThrow(readCertificate(deps.config.tls));
   const { identity, key } = await openIdentity({
     applianceId: deps.config.applianceId,
     stateDir: deps.config.stateDir,
@@ -130,24 +125,18 @@ class Box implements RunningAppliance {
   readonly #kept: KeptDocuments;
   readonly #bootId = randomUUID();
   #config: ApplianceConfig;
-  readonly #counters = new Counters();
   /** What may not be served any more: swapped by whoever opens the signed list. */
   readonly denials = new DenyRegister();
+  readonly #counters = new Counters();
   readonly #views = new ViewLedger();
-  readonly #hotChunks: HotChunks;
   readonly #keys: KeyRingHolder;
   readonly #timers: Timer[] = [];
-  readonly #egress = new RateMeter();
-  readonly #requests = new RateMeter();
   readonly #viewerRate = new RateMeter();
   readonly #fillRate = new RateMeter();
   #time;
   #told = NOTHING_TOLD;
   #grant: string | null = null;
-  #gate: Gate = OPEN;
-  readonly #drain = new DrainWatch();
   #answersServed = 0;
-  readonly #loopDelay = monitorEventLoopDelay({ resolution: 20 });
   #isStarting = true;
   #warmingUp: Promise<void> = Promise.resolve();
   #isStopping = false;
@@ -162,12 +151,11 @@ class Box implements RunningAppliance {
   #belonging!: BelongingRegister;
   #spool!: ViewSpool;
   #reporter!: ViewReporter;
-  #sender!: Sender;
+  #serving!: Serving;
   #denialIntake!: DenialIntake;
   #heartbeats!: HeartbeatConnection;
   #adminListener!: AdminListener;
   #routes: RouteMonitor | null = null;
-  #content: ListenAddress = { address: '', port: 0 };
   #admin: ListenAddress = { address: '', port: 0 };
 
   constructor(deps: ApplianceDeps, identity: Identity, kept: KeptDocuments) {
@@ -175,7 +163,6 @@ class Box implements RunningAppliance {
     this.#config = deps.config;
     this.identity = identity;
     this.#kept = kept;
-    this.#hotChunks = new HotChunks(deps.config.hotCacheBytes);
     const keptTime = checkKeptTime(kept.readJson('trusted-time.json'));
     this.#time = startTime(
       keptTime.ok ? keptTime.value.nowMs : null,
@@ -192,7 +179,11 @@ class Box implements RunningAppliance {
   }
 
   get content(): ListenAddress {
-    return this.#content;
+    return this.#serving.content;
+  }
+
+  get tls(): ListenAddress | null {
+    return this.#serving.tls;
   }
 
   get admin(): ListenAddress {
@@ -218,7 +209,6 @@ class Box implements RunningAppliance {
     await this.#denialIntake.loadKept(); // before anybody is served
     await this.#listen();
     // From here on viewers are served; everything else catches up behind them.
-    this.#loopDelay.enable();
     this.#reporter.start();
     this.#heartbeats.start();
     const { clock } = this.#deps;
@@ -265,19 +255,12 @@ class Box implements RunningAppliance {
     };
   }
 
-  drain(durationMs = DRAIN_MS_DEFAULT): void {
-    this.#drain.start(this.#deps.clock.monotonicMs(), durationMs);
-    this.#lookAtGate(0);
-    this.#deps.log.info(
-      { event: 'draining', durationMs },
-      'draining: new viewers are sent elsewhere',
-    );
+  drain(durationMs?: number): void {
+    this.#serving.drain(durationMs);
   }
 
   undrain(): void {
-    this.#drain.stop();
-    this.#lookAtGate(0);
-    this.#deps.log.info({ event: 'undrained' }, 'taking new viewers again');
+    this.#serving.undrain();
   }
 
   reload(next: ApplianceConfig): readonly string[] {
@@ -294,6 +277,8 @@ class Box implements RunningAppliance {
       logLevel: next.logLevel,
     };
     this.#fill.reload(this.#config);
+    this.#serving.setServingBps(next.servingBps);
+    this.#serving.reloadCertificate();
     this.#deps.log.level = next.logLevel;
     this.#deps.log.info({ event: 'reloaded', needRestart }, 'configuration reloaded');
     return needRestart;
@@ -307,10 +292,9 @@ class Box implements RunningAppliance {
     this.#heartbeats.stop();
     await this.#routes?.stop();
     this.#integrity.stop();
-    this.#loopDelay.disable();
     this.#keys.stop();
     await Promise.all([
-      this.#sender.close(STOP_GRACE_MS),
+      this.#serving.close(STOP_GRACE_MS),
       this.#fill.stop(),
       this.#adminListener.close(),
     ]);
@@ -392,53 +376,40 @@ class Box implements RunningAppliance {
   }
 
   async #listen(): Promise<void> {
-    const { config, clock } = this.#deps;
-    const nowSeconds = (): number => Math.floor(this.nowMs() / 1000);
-    const handler = new ContentHandler({
-      clock,
-      nowSeconds,
-      answers: new Answers(config.applianceId),
+    const { config } = this.#deps;
+    this.#serving = new Serving({
+      ...this.#deps,
+      nowSeconds: () => Math.floor(this.nowMs() / 1000),
+      keys: () => this.#keys.current(),
+      denials: this.denials,
       store: this.#store,
-      verdicts: new ViewerVerdicts(clock, () => this.#keys.current(), nowSeconds),
-      grants: new GrantVerdicts(() => this.#keys.current(), nowSeconds),
-      peerBudget: new PeerBudget(
-        clock,
-        config.servingBps * config.fill.peerShare,
-        PEER_ANSWERS_MAX,
-      ),
       belonging: this.#belonging,
       missPath: this.#missPath,
-      onMiss: config.miss.onMiss,
-      firstByteMsMax: config.miss.firstByteMsMax,
       counters: this.#counters,
       views: this.#views,
       listingText: (titleId) => this.#keptListing(titleId),
-      denials: this.denials,
-      gate: () => this.#gate,
-      onKept: (session) => {
-        if (this.#drain.isDraining) this.#drain.note(session, clock.monotonicMs());
-      },
       onServed: (fileId, index) => {
         if (++this.#answersServed % config.integrity.sampleOneIn === 0) {
           this.#integrity.sample(fileId, index);
         }
       },
     });
-    this.#sender = orThrow(
-      chooseSender(config.sender, handler.handle, config.limits, this.#hotChunks),
-    );
-    this.#content = orThrow(await this.#sender.listen(config.listen));
+    await this.#serving.listen();
     const metrics = createMetrics(() => ({
       heartbeat: this.#heartbeats.lastHeartbeat,
-      sender: this.#sender.stats(),
+      sender: this.#serving.stats(),
       store: this.#store.figures(),
       missFlights: this.#missPath.flights,
       isConnected: this.#heartbeats.isConnected,
-      hotChunks: this.#hotChunks,
+      hotChunks: this.#serving.hotChunks,
+      gate: this.#serving.gate,
+      certificateNotAfterMs: this.#serving.certificateNotAfterMs,
+      quality: this.#serving.quality,
+      denials: this.denials.current,
     }));
     this.#adminListener = new AdminListener({
       status: () => this.status(),
-      metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
+      metrics,
       act: (name, query) => this.#act(name, query),
     });
     this.#admin = orThrow(await this.#adminListener.listen(config.admin));
@@ -488,10 +459,8 @@ class Box implements RunningAppliance {
     const { clock } = this.#deps;
     const now = clock.monotonicMs();
     const counters = this.#counters;
-    const sentBytes = counters.viewerBytes + counters.peerBytesServed;
     const fillBytes = sum(counters.fillBytes);
-    const egressBps = Math.round(this.#egress.feed(sentBytes, now) * 8);
-    const loopDelayMs = this.#lookAtGate(egressBps);
+    const { egressBps, requestsPerSecond, loopDelayMs } = this.#serving.look();
     const fill = this.#fill.second({
       window: this.#told.fillWindow,
       isWindowOpen: isWindowOpen(this.#told, this.nowMs()),
@@ -507,22 +476,20 @@ class Box implements RunningAppliance {
       nowMs: this.nowMs(),
       bootId: this.#bootId,
       isStarting: this.#isStarting,
-      isDraining: this.#drain.isDraining,
+      isDraining: this.#serving.isDraining,
       isStoreUsable: this.#store.isUsable,
       problems: [
         ...this.#register.problems,
         ...this.#store.problems(),
         ...timeProblems(this.#time, clock.wallMs(), now),
-        ...(this.#gate.name === 'closed' && this.#gate.reason === 'full'
-          ? ['full: new viewers are sent to the next box']
-          : []),
+        ...this.#serving.problems,
         ...(this.#reporter.problem === null ? [] : [this.#reporter.problem]),
       ],
-      servingBps: this.#config.servingBps,
+      servingBps: this.#serving.offeredBps,
       egressBps,
-      requestsPerSecond: this.#requests.feed(this.#sender.stats().requests, now),
+      requestsPerSecond,
       fillBps: Math.round(this.#fillRate.feed(fillBytes, now) * 8),
-      sender: this.#sender.stats(),
+      sender: this.#serving.stats(),
       store: this.#store.figures(),
       fill: { ...fill, problem: this.#manifests.problem ?? fill.problem },
       fillExtras: this.#fill.extras(),
@@ -540,21 +507,6 @@ class Box implements RunningAppliance {
       (slowest, ms) => (ms === null ? slowest : Math.max(slowest ?? 0, ms)),
       null,
     );
-  }
-
-  /** Answers how far the event loop lagged since the last look. */
-  #lookAtGate(egressBps: number): number {
-    const loopDelayMs = this.#loopDelay.max / 1e6;
-    this.#loopDelay.reset();
-    const measures = {
-      isDraining: this.#drain.isDraining,
-      isDrainOverdue: this.#drain.isOverdue(this.#deps.clock.monotonicMs()),
-      egressBps,
-      servingBps: this.#config.servingBps,
-      loopDelayMs,
-    };
-    this.#gate = stepGate(this.#gate, measures, this.#deps.clock.monotonicMs());
-    return loopDelayMs;
   }
 
   async #answered(answer: HeartbeatAnswer): Promise<void> {
@@ -631,12 +583,12 @@ class Box implements RunningAppliance {
     switch (name) {
       case 'drain':
         this.drain(query.has('ms') ? Math.max(0, Number(query.get('ms'))) : undefined);
-        return this.#drainProgress();
+        return this.#serving.drainProgress();
       case 'drain/progress':
-        return this.#drainProgress();
+        return this.#serving.drainProgress();
       case 'undrain':
         this.undrain();
-        return this.#drainProgress();
+        return this.#serving.drainProgress();
       case 'routes':
         return this.#routes === null
           ? { monitored: false, peers: [] }
@@ -670,10 +622,6 @@ class Box implements RunningAppliance {
       default:
         return null;
     }
-  }
-
-  #drainProgress(): DrainProgress {
-    return this.#drain.progress(this.#deps.clock.monotonicMs(), this.#counters.viewersUnderWay);
   }
 
   #volumesAnswer(): unknown {

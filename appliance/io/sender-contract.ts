@@ -8,6 +8,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeSync } fro
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { TLSSocket } from 'node:tls';
 import { after, before, describe, test } from 'node:test';
 import { failed, success } from '#base/outcome.ts';
 import {
@@ -25,6 +26,8 @@ import {
 } from '../serve/sender.ts';
 
 export type MakeSender = (handle: Handler, limits: SenderLimits) => Sender;
+/** A connection on which HTTP is spoken, TLS done where the sender wants it. */
+export type Dial = (port: number) => Promise<Socket>;
 
 const FILE_BYTES = 5 * 1024 * 1024 + 17;
 const FAR_OFFSET = 5 * 1024 ** 3; // beyond 2^32: a sparse file
@@ -78,9 +81,9 @@ interface Parsed {
   readonly body: Buffer;
 }
 
-export function senderContract(name: string, make: MakeSender): void {
+export function senderContract(name: string, make: MakeSender, dialTo: Dial = dial): void {
   describe(`sender contract: ${name}`, { concurrency: false }, () => {
-    const world = new World(make);
+    const world = new World(make, dialTo);
     before(() => world.open());
     after(() => world.close());
     deliveryCases(world);
@@ -105,6 +108,7 @@ function deliveryCases(world: World): void {
     assert.equal(got.fields.get('content-length'), String(FILE_BYTES));
     assert.ok(got.fields.has('date'), 'the sender dates its answers');
     assert.ok(got.body.equals(world.content), 'the bytes differ');
+    await until(() => answer.endings.length > 0);
     assert.deepEqual(answer.endings, ['complete']);
     assert.equal(answer.sentBytes, FILE_BYTES);
   });
@@ -177,6 +181,7 @@ function deliveryCases(world: World): void {
     });
     const got = await box.ask('GET /mixed HTTP/1.1\r\nHost: box\r\n\r\n');
     assert.ok(got.body.equals(world.content), 'the bytes differ');
+    await until(() => answer.endings.length > 0);
     assert.deepEqual(answer.endings, ['complete']);
     assert.equal(answer.sentBytes, FILE_BYTES);
   });
@@ -202,7 +207,7 @@ function deliveryCases(world: World): void {
       authorization: 'Bearer g',
       purpose: 'fill',
       remoteAddress: '127.0.0.1',
-      secure: false,
+      secure: world.dial !== dial,
     });
   });
 }
@@ -454,13 +459,15 @@ function faultCases(world: World): void {
 /** A directory with one known file, a sparse one and a shortened one; makes senders on free ports. */
 class World {
   readonly make: MakeSender;
+  readonly dial: Dial;
   readonly content = Buffer.allocUnsafe(FILE_BYTES);
   #directory = '';
   #files: number[] = [];
   #serial = 0;
 
-  constructor(make: MakeSender) {
+  constructor(make: MakeSender, dialTo: Dial) {
     this.make = make;
+    this.dial = dialTo;
     for (let i = 0; i < FILE_BYTES; i++) this.content[i] = (i * 131 + (i >>> 12)) & 0xff;
   }
 
@@ -502,7 +509,7 @@ class World {
     const sender = this.make(handle, limits);
     const outcome = await sender.listen({ address: '127.0.0.1', port: 0 });
     assert.ok(outcome.ok, 'a free port is free');
-    return new Box(sender, outcome.value.port);
+    return new Box(sender, outcome.value.port, this.dial);
   }
 
   #file(at: number, sizeBytes: number, serial: number): StoredFile {
@@ -534,6 +541,7 @@ function streamOf(
 class Box {
   readonly sender: Sender;
   readonly port: number;
+  readonly #dial: Dial;
   connectionsMade = 0;
   receivedBytes = 0;
   #socket: Socket | null = null;
@@ -541,9 +549,10 @@ class Box {
   #isClosed = false;
   #wake: () => void = () => {};
 
-  constructor(sender: Sender, port: number) {
+  constructor(sender: Sender, port: number, dialTo: Dial) {
     this.sender = sender;
     this.port = port;
+    this.#dial = dialTo;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -605,7 +614,8 @@ class Box {
   #startPaused = false;
 
   drop(): void {
-    this.#socket?.resetAndDestroy();
+    if (this.#socket instanceof TLSSocket) this.#socket.destroy();
+    else this.#socket?.resetAndDestroy();
   }
 
   async closed(): Promise<void> {
@@ -621,7 +631,7 @@ class Box {
 
   async #connected(): Promise<Socket> {
     if (this.#socket !== null) return this.#socket;
-    const socket = await dial(this.port);
+    const socket = await this.#dial(this.port);
     this.connectionsMade++;
     this.#socket = socket;
     if (!this.#startPaused) {

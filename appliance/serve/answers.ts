@@ -127,8 +127,10 @@ export class Answers {
     ageSeconds: number,
     body: Body | null,
     account: Account,
+    timing: string,
   ): Answer {
     const varying = ['ETag', etagOf(fileId), 'Age', String(ageSeconds)];
+    if (timing !== '') varying.push('Server-Timing', timing);
     if (extent.isPart) {
       varying.push(
         'Content-Range',

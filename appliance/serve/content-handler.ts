@@ -17,15 +17,13 @@
  *             (4) the way of a hit on an open file with a known token has no promise in it
  */
 import { LRUCache } from 'lru-cache';
-import { assert } from '#base/outcome.ts';
-import type { Clock } from '#base/clock.ts';
-import { HOME_UNKNOWN } from '#control-plane/contract.ts';
 import {
   CHUNK_BYTES,
   encodeChunkList,
   parseContentPath,
   type ContentLocation,
   type FileId,
+  type TitleListing,
 } from '#upstream/contract.ts';
 import { decideRange } from '#upstream/upstream.ts';
 import type { Belonging, BelongingRegister } from '../fill/belonging.ts';
@@ -33,8 +31,16 @@ import { MissBody } from '../fill/miss-body.ts';
 import type { MissPath } from '../fill/miss-path.ts';
 import type { StoredEntry } from '../store/entry.ts';
 import type { OpenFile } from '../store/open-files.ts';
-import type { Store } from '../store/store.ts';
-import type { Gate } from './admission-gate.ts';
+import {
+  BoxAccount,
+  denialOf,
+  ViewerAccount,
+  type AccountDeps,
+  type Asked,
+  type Client,
+  type FileLocation,
+} from './accounts.ts';
+import { admit, type Admittance, type Gate } from './admission-gate.ts';
 import {
   NO_ACCOUNT,
   type Account,
@@ -43,41 +49,31 @@ import {
   type Extent,
 } from './answers.ts';
 import { decideCondition } from './conditions.ts';
-import type { Counters } from './counters.ts';
-import type { Denial, DenyList, DenyRegister } from './deny-list.ts';
-import type { GrantVerdicts, PeerBudget } from './grant-verdicts.ts';
-import type { Answer, Ending, RequestView, StoredBody } from './sender.ts';
-import type { ViewLedger, ViewSlot } from './view-ledger.ts';
-import type { KnownToken, TokenVerdict, ViewerVerdicts } from './viewer-verdicts.ts';
+import type { Denial } from './deny-list.ts';
+import type { GrantVerdicts } from './grant-verdicts.ts';
+import type { Answer, RequestView, StoredBody } from './sender.ts';
+import type { TokenVerdict, ViewerVerdicts } from './viewer-verdicts.ts';
 
-export interface ContentHandlerDeps {
-  readonly clock: Clock;
-  readonly nowSeconds: () => number; // trusted
+type OnMiss = 'fetch' | 'refuse';
+
+export interface ContentHandlerDeps extends AccountDeps {
   readonly answers: Answers;
-  readonly store: Store;
   readonly verdicts: ViewerVerdicts;
   readonly grants: GrantVerdicts;
-  readonly denials: DenyRegister;
-  readonly peerBudget: PeerBudget;
   readonly belonging: BelongingRegister;
   readonly missPath: MissPath;
-  readonly onMiss: 'fetch' | 'refuse';
+  readonly onMiss: OnMiss;
+  /** What a title's class says instead, by the signed listing that vouched for the file. */
+  readonly onMissByClass: Readonly<Partial<Record<TitleListing['class'], OnMiss>>>;
   readonly firstByteMsMax: number;
-  readonly counters: Counters;
-  readonly views: ViewLedger;
   readonly listingText: (titleId: string) => string | null;
-  /** Closed: tokens that were first seen after that are sent to the next box. */
+  /** Closed or ramping: tokens that were first seen after that may be sent to the next box. */
   readonly gate: () => Gate;
   /** A viewer of before the gate closed is served on. */
   readonly onKept: (session: object) => void;
   /** A viewer's answer began at this chunk: some of them are read back later. */
   readonly onServed: (fileId: FileId, chunkIndex: number) => void;
 }
-
-/** Who asks, once they were let in. */
-type Client =
-  | { readonly kind: 'viewer'; readonly token: KnownToken }
-  | { readonly kind: 'box'; readonly applianceId: string };
 
 /** A player asks for one target many times: taken apart once, with the URI that its token must cover. */
 interface KnownTarget {
@@ -89,8 +85,7 @@ interface KnownTarget {
 }
 
 const TARGETS_MAX = 8192; // about 1 KiB each, mostly token
-
-type FileLocation = ContentLocation & { readonly fileId: FileId };
+const TOKEN_IN_QUERY = 'URISigningPackage=';
 
 export class ContentHandler {
   readonly #deps: ContentHandlerDeps;
@@ -106,16 +101,24 @@ export class ContentHandler {
     if (method !== 'GET' && method !== 'HEAD') {
       return method === 'OPTIONS' ? answers.preflight() : answers.methodNotAllowed();
     }
-    const target = this.#target(request);
+    const queryAt = request.target.indexOf('?');
+    const target = this.#target(request, queryAt);
     if (target === null) return answers.notFound();
     const { location, uri } = target;
+    const asked: Asked = {
+      request,
+      location,
+      startMs: this.#deps.clock.monotonicMs(),
+      throughputKbps: queryAt === -1 ? null : this.#deps.quality.heard(request.target, queryAt),
+      timing: '',
+    };
     if (location.token !== null) {
       const known = verdicts.peek(location.token);
-      if (known !== null) return this.#viewer(request, location, uri, known);
-      const view = keep(request);
+      if (known !== null) return this.#viewer(asked, uri, known);
+      const kept = keep(asked);
       return verdicts
-        .verify(location.token, view.remoteAddress)
-        .then((verdict) => this.#viewer(view, location, uri, verdict));
+        .verify(location.token, request.remoteAddress)
+        .then((verdict) => this.#viewer(this.#waited(kept, 'tok'), uri, verdict));
     }
     const bearer = bearerOf(request.authorization);
     if (bearer === null) {
@@ -125,18 +128,21 @@ export class ContentHandler {
       );
     }
     const known = grants.peek(bearer);
-    if (known !== null) return this.#box(request, location, known);
-    const view = keep(request);
-    return grants.verify(bearer).then((verdict) => this.#box(view, location, verdict));
+    if (known !== null) return this.#box(asked, known);
+    const kept = keep(asked);
+    return grants.verify(bearer).then((verdict) => this.#box(this.#waited(kept, 'tok'), verdict));
   };
 
-  #target(request: RequestView): KnownTarget | null {
-    let known = this.#targets.get(request.target);
+  /** A query says nothing but for a token in it: what players add (CMCD) changes with each request. */
+  #target(request: RequestView, queryAt: number): KnownTarget | null {
+    const isPathEnough = queryAt !== -1 && !request.target.includes(TOKEN_IN_QUERY, queryAt);
+    const target = isPathEnough ? request.target.slice(0, queryAt) : request.target;
+    let known = this.#targets.get(target);
     if (known === undefined) {
-      const location = parseContentPath(request.target);
+      const location = parseContentPath(target);
       if (location === null) return null;
       known = { location, host: request.host, secure: request.secure, uri: '' };
-      this.#targets.set(request.target, known);
+      this.#targets.set(target, known);
     } else if (known.host !== request.host || known.secure !== request.secure) {
       known.host = request.host;
       known.secure = request.secure;
@@ -148,49 +154,38 @@ export class ContentHandler {
     return known;
   }
 
-  #viewer(
-    request: RequestView,
-    location: ContentLocation,
-    uri: string,
-    verdict: TokenVerdict,
-  ): Answer | Promise<Answer> {
+  #viewer(asked: Asked, uri: string, verdict: TokenVerdict): Answer | Promise<Answer> {
     if (!verdict.ok) {
       return verdict.refusal === 'busy'
         ? this.#sentAway('full')
         : this.#denied(verdict.refusal, 'this token does not open this file here');
     }
     const { token } = verdict;
-    if (!isFile(location) || location.resource !== 'file' || !token.covers(uri)) {
+    if (!isOfFile(asked) || asked.location.resource !== 'file' || !token.covers(uri)) {
       return this.#denied('token-uri', 'the token is for another title');
     }
-    const gate = this.#deps.gate();
-    if (gate.name === 'closed') {
-      if (token.firstSeenMs >= gate.sinceMs) return this.#sentAway(gate.reason);
-      this.#deps.onKept(token);
-    }
+    const admittance = admit(this.#deps.gate(), token);
+    if (admittance === 'kept') this.#deps.onKept(token);
+    else if (admittance !== 'admitted') return this.#sentAway(admittance);
     const client: Client = { kind: 'viewer', token };
-    const denial = denialOf(this.#deps.denials.current, client, location);
+    const denial = denialOf(this.#deps.denials.current, client, asked.location);
     if (denial !== null) return this.#forbidden(denial);
-    return this.#belonging(request, location, client);
+    return this.#belonging(asked, client);
   }
 
-  #belonging(
-    request: RequestView,
-    location: FileLocation,
-    client: Client,
-  ): Answer | Promise<Answer> {
+  #belonging(asked: Asked<FileLocation>, client: Client): Answer | Promise<Answer> {
     const { belonging } = this.#deps;
-    const known = belonging.peek(location.titleId, location.fileId);
-    if (known !== null) return this.#file(request, location, client, known);
-    const view = keep(request);
+    const { titleId, fileId } = asked.location;
+    const known = belonging.peek(titleId, fileId);
+    if (known !== null) return this.#file(asked, client, known);
+    const kept = keep(asked);
     return belonging
-      .decide(location.titleId, location.fileId)
-      .then((decided) => this.#file(view, location, client, decided));
+      .decide(titleId, fileId)
+      .then((decided) => this.#file(this.#waited(kept, 'list'), client, decided));
   }
 
   #file(
-    request: RequestView,
-    location: FileLocation,
+    asked: Asked<FileLocation>,
     client: Client,
     belonging: Belonging,
   ): Answer | Promise<Answer> {
@@ -200,14 +195,14 @@ export class ContentHandler {
     if (belonging.verdict === 'unknown') {
       return this.#unavailable('not-known', 'destination_not_found', belonging.detail);
     }
-    const { fileId } = location;
-    const decided = this.#extent(request, fileId, belonging.sizeBytes);
+    const { fileId } = asked.location;
+    const decided = this.#extent(asked.request, fileId, belonging.sizeBytes);
     if ('status' in decided) return decided;
     const entry = this.#deps.store.find(fileId);
     if (entry !== undefined && this.#isHere(entry, decided)) {
-      return this.#hit(request, entry, decided, client, location);
+      return this.#hit(asked, entry, decided, client);
     }
-    return this.#miss(keep(request), location, decided, belonging, client);
+    return this.#miss(keep(asked), decided, belonging, client);
   }
 
   /** Conditions and range: an extent to serve, or the answer that ends it here. */
@@ -233,18 +228,18 @@ export class ContentHandler {
   }
 
   #hit(
-    request: RequestView,
+    asked: Asked<FileLocation>,
     entry: StoredEntry,
     extent: Extent,
     client: Client,
-    location: FileLocation,
   ): Answer | Promise<Answer> {
     const { store } = this.#deps;
-    if (request.method === 'HEAD') return this.#head(entry.fileId, extent, entry, 'hit');
+    if (asked.request.method === 'HEAD') return this.#head(entry.fileId, extent, entry, 'hit');
     const open = store.peek(entry);
-    if (open !== null) return this.#stored(open, entry, extent, client, location);
-    const view = keep(request);
+    if (open !== null) return this.#stored(asked, open, entry, extent, client);
+    const kept = keep(asked);
     return store.lease(entry).then((leased) => {
+      const waited = this.#waited(kept, 'disk');
       if (!leased.ok) {
         // The disk failed under it. The sources may have it; a box's grant never makes us fetch.
         const belonging = {
@@ -252,12 +247,12 @@ export class ContentHandler {
           sizeBytes: entry.sizeBytes,
           forecastPerDay: entry.forecastPerDay,
         } as const;
-        if (client.kind === 'viewer') return this.#miss(view, location, extent, belonging, client);
+        if (client.kind === 'viewer') return this.#miss(waited, extent, belonging, client);
         this.#deps.peerBudget.giveBack();
         return this.#unavailable('disk-failed', 'proxy_internal_error', leased.failure.detail);
       }
       if (leased.value.serial === entry.serial && this.#isHere(entry, extent)) {
-        return this.#stored(leased.value, entry, extent, client, location);
+        return this.#stored(waited, leased.value, entry, extent, client);
       }
       store.release(leased.value);
       if (client.kind === 'box') this.#deps.peerBudget.giveBack();
@@ -270,11 +265,11 @@ export class ContentHandler {
   }
 
   #stored(
+    asked: Asked<FileLocation>,
     open: OpenFile,
     entry: StoredEntry,
     extent: Extent,
     client: Client,
-    location: FileLocation,
   ): Answer {
     const body: StoredBody = {
       kind: 'stored',
@@ -282,24 +277,31 @@ export class ContentHandler {
       offset: extent.start,
       length: extent.endInclusive - extent.start + 1,
     };
-    const account = this.#account(location, extent, client, () => this.#deps.store.release(open));
+    const account = this.#account(asked, extent, client, () => this.#deps.store.release(open));
     const age = this.#ageSeconds(entry);
-    return this.#deps.answers.content(entry.fileId, extent, 'hit', age, body, account);
+    return this.#deps.answers.content(
+      entry.fileId,
+      extent,
+      'hit',
+      age,
+      body,
+      account,
+      asked.timing,
+    );
   }
 
   async #miss(
-    request: RequestView,
-    location: FileLocation,
+    asked: Asked<FileLocation>,
     extent: Extent,
     belonging: Extract<Belonging, { verdict: 'belongs' }>,
     client: Client,
   ): Promise<Answer> {
-    const { store, missPath, onMiss, answers } = this.#deps;
-    const { fileId, titleId } = location;
+    const { store, missPath, answers } = this.#deps;
+    const { fileId, titleId } = asked.location;
     const entry = store.find(fileId);
     const cache: CacheOutcome = entry === undefined ? 'miss' : 'partial';
-    if (request.method === 'HEAD') return this.#head(fileId, extent, entry, cache);
-    if (onMiss === 'refuse') {
+    if (asked.request.method === 'HEAD') return this.#head(fileId, extent, entry, cache);
+    if (this.#onMiss(belonging) === 'refuse') {
       return this.#unavailable(
         'not-held',
         'destination_not_found',
@@ -310,6 +312,7 @@ export class ContentHandler {
     const missed = { fileId, titleId, sizeBytes, forecastPerDay };
     const body = new MissBody(store, missPath, missed, extent.start, extent.endInclusive);
     const opened = await this.#inTime(body.open());
+    const waited = this.#waited(asked, 'src');
     if (opened === 'late') {
       body.close();
       return this.#unavailable('miss-late', 'http_response_timeout', 'no source answered in time');
@@ -321,46 +324,45 @@ export class ContentHandler {
         opened.failure.detail,
       );
     }
-    const account = this.#account(location, extent, client, () => body.close());
-    return answers.content(fileId, extent, cache, 0, body, account);
+    const account = this.#account(waited, extent, client, () => body.close());
+    return answers.content(fileId, extent, cache, 0, body, account, waited.timing);
+  }
+
+  #onMiss(belonging: Extract<Belonging, { verdict: 'belongs' }>): OnMiss {
+    const { onMiss, onMissByClass } = this.#deps;
+    const { titleClass } = belonging;
+    return (titleClass === undefined ? undefined : onMissByClass[titleClass]) ?? onMiss;
   }
 
   /** Another box, under its grant: what is here, or 404. */
   #box(
-    request: RequestView,
-    location: ContentLocation,
+    asked: Asked,
     verdict: Awaited<ReturnType<GrantVerdicts['verify']>>,
   ): Answer | Promise<Answer> {
     const { answers, store, listingText } = this.#deps;
     if (!verdict.ok) return this.#denied(verdict.refusal, 'this fill grant is not accepted');
-    const client: Client = { kind: 'box', applianceId: verdict.grant.sub };
+    const { request, location } = asked;
+    const client = { kind: 'box', applianceId: verdict.grant.sub } as const;
     const denial = denialOf(this.#deps.denials.current, client, location);
     if (denial !== null) return this.#forbidden(denial);
     const isHead = request.method === 'HEAD';
     const absent = (): Answer =>
       this.#unavailable('not-held', 'destination_not_found', 'this box does not hold it');
-    if (!isFile(location)) {
+    const account = new BoxAccount(this.#deps, location, client, () => {});
+    if (!isOfFile(asked)) {
       const text = listingText(location.titleId);
       if (text === null) return absent();
-      const account = this.#boxAccount(client, location, () => {});
       return answers.document(Buffer.from(text, 'latin1'), 'application/jose', isHead, account);
     }
-    const entry = store.find(location.fileId);
+    const entry = store.find(asked.location.fileId);
     if (entry === undefined) return absent();
-    if (location.resource === 'chunks') {
-      return this.#chunkList(
-        entry,
-        isHead,
-        absent,
-        this.#boxAccount(client, location, () => {}),
-      );
-    }
+    if (location.resource === 'chunks') return this.#chunkList(entry, isHead, absent, account);
     const decided = this.#extent(request, entry.fileId, entry.sizeBytes);
     if ('status' in decided) return decided;
     if (!this.#isHere(entry, decided)) return absent();
     if (isHead) return this.#head(entry.fileId, decided, entry, 'hit');
     if (!this.#deps.peerBudget.take()) return this.#peerBudgetSpent();
-    return this.#hit(request, entry, decided, client, location);
+    return this.#hit(asked, entry, decided, client);
   }
 
   async #chunkList(
@@ -382,44 +384,33 @@ export class ContentHandler {
     cache: CacheOutcome,
   ): Answer {
     const age = entry === undefined ? 0 : this.#ageSeconds(entry);
-    return this.#deps.answers.content(fileId, extent, cache, age, null, NO_ACCOUNT);
+    return this.#deps.answers.content(fileId, extent, cache, age, null, NO_ACCOUNT, '');
   }
 
-  #account(location: FileLocation, extent: Extent, client: Client, release: () => void): Account {
-    const { fileId } = location;
+  #account(
+    asked: Asked<FileLocation>,
+    extent: Extent,
+    client: Client,
+    release: () => void,
+  ): Account {
     if (client.kind === 'box') {
-      return this.#boxAccount(client, location, () => {
+      return new BoxAccount(this.#deps, asked.location, client, () => {
         this.#deps.peerBudget.giveBack();
         release();
       });
     }
-    const { counters, views, store, nowSeconds } = this.#deps;
-    counters.viewerRequests++;
-    counters.viewersUnderWay++;
-    const { home, reason } = client.token.claims;
-    const slot = views.take(fileId, home, reason, nowSeconds());
-    if (slot !== null && extent.start === 0) slot.starts++;
-    this.#deps.onServed(fileId, Math.floor(extent.start / CHUNK_BYTES));
-    return new ViewerAccount(this.#deps, slot, client, location, () => {
-      release();
-      const entry = store.find(fileId);
-      return entry;
-    });
+    this.#deps.onServed(asked.location.fileId, Math.floor(extent.start / CHUNK_BYTES));
+    return new ViewerAccount(this.#deps, asked, client, extent.start === 0, release);
   }
 
-  #boxAccount(client: Client, location: ContentLocation, release: () => void): Account {
-    const { counters, peerBudget, denials } = this.#deps;
-    return {
-      isWithdrawn: () => denialOf(denials.current, client, location) !== null,
-      sent: (bytes) => {
-        counters.peerBytesServed += bytes;
-        peerBudget.sent(bytes);
-      },
-      ended: release,
-    };
+  /** What was waited for, in the words of Server-Timing, from the request's beginning on. */
+  #waited<Location extends ContentLocation>(asked: Asked<Location>, what: string): Asked<Location> {
+    const elapsedMs = (this.#deps.clock.monotonicMs() - asked.startMs).toFixed(1);
+    const timing = `${what};dur=${elapsedMs}`;
+    return { ...asked, timing: asked.timing === '' ? timing : `${asked.timing}, ${timing}` };
   }
 
-  #sentAway(word: 'draining' | 'full'): Answer {
+  #sentAway(word: Exclude<Admittance, 'admitted' | 'kept'>): Answer {
     return this.#unavailable(word, 'connection_limit_reached', `${word}: go to the next box`);
   }
 
@@ -458,75 +449,8 @@ export class ContentHandler {
   }
 }
 
-/** Adds a viewer's bytes where they belong, as they go. */
-class ViewerAccount implements Account {
-  readonly #deps: ContentHandlerDeps;
-  readonly #slot: ViewSlot | null;
-  readonly #client: Extract<Client, { kind: 'viewer' }>;
-  readonly #location: FileLocation;
-  readonly #release: () => StoredEntry | undefined;
-  #judgedUnder: DenyList | null = null;
-  #denial: Denial | null = null;
-  #sentBytes = 0;
-  #isEnded = false;
-
-  constructor(
-    deps: ContentHandlerDeps,
-    slot: ViewSlot | null,
-    client: Extract<Client, { kind: 'viewer' }>,
-    location: FileLocation,
-    release: () => StoredEntry | undefined,
-  ) {
-    this.#deps = deps;
-    this.#slot = slot;
-    this.#client = client;
-    this.#location = location;
-    this.#release = release;
-  }
-
-  isWithdrawn(): boolean {
-    const { current } = this.#deps.denials;
-    if (current !== this.#judgedUnder) {
-      this.#judgedUnder = current;
-      this.#denial = denialOf(current, this.#client, this.#location);
-    }
-    return this.#denial !== null;
-  }
-
-  sent(bytes: number): void {
-    const { counters, views } = this.#deps;
-    const { home, reason } = this.#client.token.claims;
-    this.#sentBytes += bytes;
-    counters.viewerBytes += bytes;
-    counters.viewerBytesByReason[reason] += bytes;
-    if (home === HOME_UNKNOWN) counters.viewerBytesUnknownHome += bytes;
-    if (this.#slot === null) views.unrecordedBytes += bytes;
-    else this.#slot.bytes += bytes;
-  }
-
-  ended(how: Ending): void {
-    assert(!this.#isEnded, 'an answer ended twice');
-    this.#isEnded = true;
-    if (how === 'withdrawn' && this.#denial !== null) this.#deps.counters.refuse(this.#denial);
-    this.#deps.counters.viewersUnderWay--;
-    if (this.#slot !== null) this.#slot.users--;
-    const entry = this.#release();
-    if (entry !== undefined && this.#sentBytes > 0)
-      this.#deps.store.accessed(entry, this.#sentBytes);
-  }
-}
-
-/** What a denial says of a client that was let in: asked per request, and again before each part of its body. */
-function denialOf(list: DenyList, client: Client, location: ContentLocation): Denial | null {
-  const denial = list.content(location.titleId, location.fileId);
-  if (denial !== null) return denial;
-  if (client.kind === 'box') return list.box(client.applianceId);
-  const { keyId, issuer } = client.token.claims;
-  return list.token(keyId, issuer);
-}
-
-function isFile(location: ContentLocation): location is FileLocation {
-  return location.fileId !== null;
+function isOfFile(asked: Asked): asked is Asked<FileLocation> {
+  return asked.location.fileId !== null;
 }
 
 function bearerOf(authorization: string | undefined): string | null {
@@ -534,7 +458,7 @@ function bearerOf(authorization: string | undefined): string | null {
   return match === null ? null : match[1];
 }
 
-/** A view that outlives the call: the sender may use its own again (sender.ts). */
-function keep(request: RequestView): RequestView {
-  return { ...request };
+/** What outlives the call: the sender may use its own view again (sender.ts). */
+function keep<Location extends ContentLocation>(asked: Asked<Location>): Asked<Location> {
+  return { ...asked, request: { ...asked.request } };
 }

@@ -7,6 +7,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '#base/clock.ts';
+import type { Random } from '#base/random.ts';
 import type { KeyRing } from '#control-plane/contract.ts';
 import {
   VIEWER_TOKEN_BYTES_MAX,
@@ -22,6 +23,8 @@ const URIS_PER_TOKEN_MAX = 512; // a title's ladder and its audio on a few host 
 const PREFIXES_MAX = 16_384;
 /** Signature checks under way or waiting, about 0.3 ms each: a second's worth. Above it newcomers go to the next box. */
 const VERIFYING_MAX = 4096;
+/** Checks that run at once. They are threads' work: as many as the pool has would take the CPU from running streams. */
+const VERIFYING_AT_ONCE = 2;
 const FAILURES_BURST = 50;
 const FAILURES_PER_SECOND = 10;
 
@@ -33,11 +36,14 @@ export class KnownToken {
   readonly claims: ViewerToken;
   /** Monotonic: a drain keeps those whom it found here. */
   readonly firstSeenMs: number;
+  /** In [0, 1), for as long as it is known: while a box ramps up, its share of new sessions is drawn by it. */
+  readonly draw: number;
   readonly #covered = new Map<string, boolean>();
 
-  constructor(claims: ViewerToken, firstSeenMs: number) {
+  constructor(claims: ViewerToken, firstSeenMs: number, draw: number) {
     this.claims = claims;
     this.firstSeenMs = firstSeenMs;
+    this.draw = draw;
   }
 
   covers(uri: string): boolean {
@@ -57,6 +63,7 @@ interface Budget {
 
 export class ViewerVerdicts {
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #keys: () => KeyRing | null;
   readonly #nowSeconds: () => number;
   readonly #known = new LRUCache<string, KnownToken>({ max: VERDICTS_MAX });
@@ -65,11 +72,14 @@ export class ViewerVerdicts {
     ttl: REFUSAL_LIFE_MS,
   });
   readonly #verifying = new Map<string, Promise<TokenVerdict>>();
+  readonly #turns: (() => void)[] = []; // of checks that wait for theirs
+  #running = 0;
   readonly #budgets = new LRUCache<string, Budget>({ max: PREFIXES_MAX });
   #keysVersion = -1;
 
-  constructor(clock: Clock, keys: () => KeyRing | null, nowSeconds: () => number) {
+  constructor(clock: Clock, random: Random, keys: () => KeyRing | null, nowSeconds: () => number) {
     this.#clock = clock;
+    this.#random = random;
     this.#keys = keys;
     this.#nowSeconds = nowSeconds;
   }
@@ -98,7 +108,9 @@ export class ViewerVerdicts {
       return Promise.resolve({ ok: false, refusal: 'busy' });
     const prefix = prefixOf(remoteAddress);
     if (!this.#take(prefix)) return Promise.resolve({ ok: false, refusal: 'token-limit' });
-    const verifying = this.#verify(text, prefix).finally(() => this.#verifying.delete(text));
+    const verifying = this.#inTurn(() => this.#verify(text, prefix)).finally(() =>
+      this.#verifying.delete(text),
+    );
     this.#verifying.set(text, verifying);
     return verifying;
   }
@@ -107,6 +119,21 @@ export class ViewerVerdicts {
   forget(): void {
     this.#known.clear();
     this.#refused.clear();
+  }
+
+  async #inTurn(check: () => Promise<TokenVerdict>): Promise<TokenVerdict> {
+    if (this.#running >= VERIFYING_AT_ONCE) {
+      await new Promise<void>((resolve) => this.#turns.push(resolve));
+    } else {
+      this.#running++;
+    }
+    try {
+      return await check();
+    } finally {
+      const next = this.#turns.shift();
+      if (next === undefined) this.#running--;
+      else next(); // takes over this one's place
+    }
   }
 
   async #verify(text: string, prefix: string): Promise<TokenVerdict> {
@@ -121,7 +148,7 @@ export class ViewerVerdicts {
       this.#refused.set(text, outcome.failure);
       return { ok: false, refusal: outcome.failure };
     }
-    const token = new KnownToken(outcome.value, this.#clock.monotonicMs());
+    const token = new KnownToken(outcome.value, this.#clock.monotonicMs(), this.#random.next());
     if (this.#keys() === ring) this.#known.set(text, token);
     return { ok: true, token };
   }
