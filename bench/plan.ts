@@ -1,8 +1,12 @@
 /**
- * `npm run bench -- plan --json`: how long a night's planning takes and how far its plans are from a proven bound, from one site to
- * the whole fleet of 17,000 appliances in 6,000 sites and 72 million files.
+ * `npm run bench -- plan [--data DIR] [--json] [part ...]`: how long a night's planning takes and how far its plans are from a proven bound,
+ * with 72 million files.
  *
- * `npm run bench -- plan --json "one site" "largest country"`: only those; the others are "half the sites" and "whole fleet".
+ * The standard fleet is the published list of Open Connect sites (`plan/topology.ts`: 8,151 appliances, 3,087 sites, 140 countries), looked for
+ * under --data, else under ../shared/data beside the repository; where there is none a made-up fleet of that size is
+ * planned, and that is said. The last part, "17,000 appliances", is always made up: 6,000 sites.
+ *
+ * Parts: "one site", "largest country", "half the sites", "whole fleet", "17,000 appliances"; without a name all are run.
  *
  * The clock runs from rollups on disk to one signed plan per appliance on disk; making the rollups and planning the night before
  * (so that the boxes hold something) are not counted. A sample of the plans is expanded and summed on its own.
@@ -24,26 +28,32 @@ import {
   type FleetResult,
 } from '#fill-planner/fill-planner.ts';
 import { GeneratedFleet, SLOT_FACTOR, type FleetShape } from './plan/generated-fleet.ts';
+import {
+  generatedTopology,
+  OPEN_CONNECT_LIST,
+  readPublishedTopology,
+  type Topology,
+} from './plan/topology.ts';
 
 const CHURN_SHARE = 0.25;
+const HOP_WORTH = 0.8;
 const SAMPLE_SHARE = 0.01;
+const DEFAULT_DATA = path.join(import.meta.dirname, '..', '..', 'shared', 'data');
+const SCALE_PART = '17,000 appliances';
+const STANDARD_SIZE = { regions: 140, sites: 3087, appliances: 8151 };
+const SCALE_SIZE = { regions: 140, sites: 6000, appliances: 17_000 };
+const SMOKE_SIZE = { regions: 2, sites: 16, appliances: 40 };
 
 const FULL: FleetShape = {
   seed: 20261120,
   titles: 60_000,
   variants: 1200,
-  regions: 140,
-  sites: 6000,
-  appliances: 17_000,
   storageScale: 1,
 };
 const SMOKE: FleetShape = {
   ...FULL,
   titles: 500,
   variants: 40,
-  regions: 2,
-  sites: 16,
-  appliances: 40,
   storageScale: 1 / 2000,
 };
 
@@ -58,9 +68,61 @@ export async function run(options: {
   readonly smoke: boolean;
   readonly args: readonly string[];
 }): Promise<unknown> {
+  const { names, data } = argumentsOf(options.args);
+  const plan: unknown[] = [];
+  if (options.smoke) {
+    const topology = generatedTopology(seededRandom(SMOKE.seed), SMOKE_SIZE);
+    return { plan: await measureFleet(SMOKE, topology, (parts) => parts.slice(-1)) };
+  }
+  const isWanted = (name: string): boolean => names.length === 0 || names.includes(name);
+  if (STANDARD_PARTS.some(isWanted)) {
+    const topology = standardTopology(data);
+    plan.push(
+      ...(await measureFleet(FULL, topology, (parts) =>
+        parts.filter(({ name }) => isWanted(name)),
+      )),
+    );
+  }
+  if (isWanted(SCALE_PART)) {
+    const topology = generatedTopology(seededRandom(FULL.seed), SCALE_SIZE);
+    plan.push(
+      ...(await measureFleet(FULL, topology, (parts) => [{ ...parts[3], name: SCALE_PART }])),
+    );
+  }
+  return { plan };
+}
+
+const STANDARD_PARTS = ['one site', 'largest country', 'half the sites', 'whole fleet'];
+
+function argumentsOf(args: readonly string[]): { names: readonly string[]; data: string } {
+  const at = args.indexOf('--data');
+  if (at !== -1 && args[at + 1] === undefined) throw new Error('--data needs a directory');
+  const names = at === -1 ? args : [...args.slice(0, at), ...args.slice(at + 2)];
+  const known = [...STANDARD_PARTS, SCALE_PART];
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new Error(
+      `no part "${unknown}": known are ${known.map((name) => `"${name}"`).join(', ')}`,
+    );
+  }
+  return { names, data: at === -1 ? DEFAULT_DATA : args[at + 1] };
+}
+
+function standardTopology(data: string): Topology {
+  const published = readPublishedTopology(data);
+  if (published !== null) return published;
+  say(`no ${OPEN_CONNECT_LIST} under ${data}: a made-up fleet of that size is planned instead`);
+  return generatedTopology(seededRandom(FULL.seed), STANDARD_SIZE);
+}
+
+async function measureFleet(
+  shape: FleetShape,
+  topology: Topology,
+  choose: (parts: readonly Part[]) => readonly Part[],
+): Promise<readonly unknown[]> {
   const directory = mkdtempSync(path.join(tmpdir(), 'nightfill-bench-plan-'));
   try {
-    return await measure(options.smoke ? SMOKE : FULL, directory, options.args);
+    return await measure(shape, topology, directory, choose);
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -68,9 +130,10 @@ export async function run(options: {
 
 async function measure(
   shape: FleetShape,
+  topology: Topology,
   directory: string,
-  names: readonly string[],
-): Promise<unknown> {
+  choose: (parts: readonly Part[]) => readonly Part[],
+): Promise<readonly unknown[]> {
   const workers = Math.min(2, availableParallelism());
   const { privateJwk } = await generateSigningKey('EdDSA');
   const base = {
@@ -79,35 +142,35 @@ async function measure(
     workers,
     slotFactor: SLOT_FACTOR,
     churnShare: CHURN_SHARE,
+    hopWorth: HOP_WORTH,
   };
-  say(`generating ${shape.titles * shape.variants} files, ${shape.sites} sites …`);
-  const generated = new GeneratedFleet(shape, directory);
-  const regions = await nightBefore(generated, base);
+  say(`generating ${shape.titles * shape.variants} files for the fleet: ${topology.name} …`);
+  const generated = new GeneratedFleet(shape, topology, directory);
+  const chosen = choose(partsOf(generated.fleet.regions));
+  await nightBefore(generated, base, chosen);
   const plan: unknown[] = [];
-  const parts = partsOf(regions);
-  const chosen = parts.filter((part) => names.length === 0 || names.includes(part.name));
-  for (const part of shape === SMOKE ? parts.slice(-1) : chosen) {
+  for (const part of chosen) {
     const out = path.join(directory, 'out');
     mkdirSync(out);
     const before = process.cpuUsage();
     const result = await planFleet({ ...base, ...part, out });
     const { user, system } = process.cpuUsage(before);
     const cpuSeconds = round((user + system) / 1e6); // what it took, however busy the machine was
-    const row = { ...rowOf(part.name, result, workers), cpuSeconds };
+    const row = { fleet: topology.name, ...rowOf(part.name, result, workers), cpuSeconds };
     say(JSON.stringify(row));
-    const isWhole = part.regions === undefined && part.sites === undefined;
-    plan.push(isWhole ? { ...row, ...expandSome(directory, out, result) } : row);
+    plan.push({ ...row, ...expandSome(directory, out, result) });
+    say(JSON.stringify(plan.at(-1)));
     rmSync(out, { recursive: true });
   }
-  say(JSON.stringify(plan.at(-1), null, 2));
-  return { plan };
+  return plan;
 }
 
 /** Plans the night before without a fill limit, and leaves its thresholds and orders as what the boxes hold. */
 async function nightBefore(
   generated: GeneratedFleet,
   base: Omit<Parameters<typeof planFleet>[0], 'out'>,
-): Promise<readonly FleetRegion[]> {
+  chosen: readonly Part[],
+): Promise<void> {
   const { directory } = base;
   const out = path.join(directory, 'before');
   mkdirSync(out);
@@ -115,12 +178,16 @@ async function nightBefore(
     ...region,
     clusters: region.clusters.map((cluster) => ({
       ...cluster,
-      fillBytes: cluster.storageBytes,
+      boxes: cluster.boxes.map((box) => ({ ...box, fillBytes: box.storageBytes })),
     })),
   }));
   generated.writeNight(directory, 0, empty);
   say('planning the night before, on empty boxes …');
-  const before = await planFleet({ ...base, out });
+  // Only what tonight's parts need.
+  const regions = chosen.some((part) => part.regions === undefined)
+    ? {}
+    : { regions: chosen.flatMap((part) => part.regions ?? []) };
+  const before = await planFleet({ ...base, ...regions, out });
   const cuts = new Map(
     before.regions.flatMap((region) =>
       region.clusters.map((cluster) => [cluster.clusterId, cluster.next] as const),
@@ -131,15 +198,14 @@ async function nightBefore(
     writeArray(directory, `${regionId}.previous.f32`, bytes);
   }
   rmSync(out, { recursive: true });
-  const regions = generated.fleet.regions.map((region) => ({
+  const tonight = generated.fleet.regions.map((region) => ({
     ...region,
     clusters: region.clusters.map((cluster) => ({
       ...cluster,
       previous: cuts.get(cluster.clusterId) ?? null,
     })),
   }));
-  generated.writeNight(directory, 1, regions);
-  return regions;
+  generated.writeNight(directory, 1, tonight);
 }
 
 function partsOf(regions: readonly FleetRegion[]): readonly Part[] {
@@ -166,25 +232,32 @@ function rowOf(name: string, result: FleetResult, workers: number) {
   let demand = 0;
   let filled = 0;
   let bytes = 0;
-  for (const { siteId, cuts, filledBytes, bytes: held } of clusters) {
+  for (const { siteId, figures, filledBytes, bytes: held } of clusters) {
     const site = sites.get(siteId) ?? { value: 0, bound: 0 };
-    site.value += cuts.valueBps;
-    site.bound += cuts.boundBps;
+    site.value += figures.valueBps;
+    site.bound += figures.boundBps;
     sites.set(siteId, site);
-    served += cuts.servedBps;
-    free += cuts.boundWithoutFillLimitBps;
-    demand += cuts.demandBps;
+    served += figures.servedBps;
+    free += figures.boundWithoutFillLimitBps;
+    demand += figures.ownDemandBps; // what passes from tier to tier counts once
     filled += filledBytes.reduce((sum, add) => sum + add, 0);
     bytes += held.reduce((sum, add) => sum + add, 0);
   }
   const all = [...sites.values()];
   const value = all.reduce((sum, site) => sum + site.value, 0);
   const bound = all.reduce((sum, site) => sum + site.bound, 0);
+  const families = new Set(
+    result.fleet.regions.flatMap((region) =>
+      region.clusters.flatMap(({ parentId }) => (parentId === null ? [] : [parentId])),
+    ),
+  );
   const gaps = all.map((site) => 1 - site.value / site.bound).sort((a, b) => a - b);
   return {
     name,
     appliances: result.regions.reduce((sum, region) => sum + region.appliances, 0),
     sites: sites.size,
+    exchangesWithLeaves: clusters.filter(({ clusterId }) => families.has(clusterId)).length,
+    pinsLacking: clusters.reduce((sum, { pinsLacking }) => sum + pinsLacking, 0),
     files: result.fleet.titles * result.fleet.variants,
     workers,
     seconds: round(result.seconds),

@@ -5,7 +5,8 @@
  *             (2) a file may be shown where any of its titles may be
  */
 import type { TitleListing } from '#upstream/contract.ts';
-import { shareBucketOf, type PlannerInput } from './contract.ts';
+import type { PlannerInput } from './contract.ts';
+import { shareBucketOf } from './rendezvous.ts';
 
 const DAY_MS = 86_400_000;
 export const PLACED_AHEAD_MS = 2 * DAY_MS; // a release of tomorrow is filled tonight

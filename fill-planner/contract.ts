@@ -18,6 +18,9 @@ import {
   type KeyRing,
 } from '#control-plane/contract.ts';
 import { TitleListingSchema, type FileId } from '#upstream/contract.ts';
+import { bucketOwners, memberSeed, SHARE_BUCKETS, shareBucketOf, unitHash } from './rendezvous.ts';
+
+export { bucketOwners, ownerOfBuckets, SHARE_BUCKETS, shareBucketOf } from './rendezvous.ts';
 
 const ordinal = Type.Integer({ minimum: 0, maximum: 2 ** 32 - 1 });
 const applianceId = Type.String({ pattern: APPLIANCE_ID_PATTERN });
@@ -56,8 +59,6 @@ export interface OrderColumns {
   readonly previous?: ArrayLike<number>;
 }
 
-/** Files fall into this many buckets by the first 12 bits of their id; a cluster shares out buckets, not files. */
-export const SHARE_BUCKETS = 4096;
 export const PLAN_MEMBERS_MAX = 256;
 export const PLAN_BANDS_MAX = 64;
 
@@ -87,7 +88,7 @@ export type PlanBand = Static<typeof PlanBandSchema>;
  *   density >= `everywhereDensity` (the head, on every box of the cluster), or
  *   density >= `shareDensity` and this box among the file's owners: those of the band that the density falls into,
  *   or, where no band is given, the one that `shareOwner(fileId, members)` names; or this box among them and
- *   density >= `keep.density` and previous density >= `keep.previousDensity`: what it holds is kept for less than filling;
+ *   density >= `keep.density` and previous density from `keep.previousDensity` to below `keep.previousBelow`: what it holds is kept for less than filling;
  * plus `pins`, minus `drops`.
  */
 export const PlanSchema = Type.Object(
@@ -126,6 +127,12 @@ export const PlanSchema = Type.Object(
         {
           density: Type.Number({ minimum: 0 }),
           previousDensity: Type.Number({ minimum: 0 }),
+          previousBelow: Type.Optional(
+            Type.Number({
+              minimum: 0,
+              description: 'and less than that: what was denser lay elsewhere',
+            }),
+          ),
         },
         {
           additionalProperties: false,
@@ -187,11 +194,6 @@ export function orderVersionOf(order: Omit<Order, 'orderVersion'>): string {
     .digest('base64url');
 }
 
-/** The bucket of a file: a fileId is a SHA-256, so its own leading bits are the hash. */
-export function shareBucketOf(fileId: FileId): number {
-  return (base64Value(fileId.charCodeAt(0)) << 6) | base64Value(fileId.charCodeAt(1));
-}
-
 /**
  * Which member keeps the cluster's copy of a file: weighted rendezvous over the file's bucket, score = -w / ln(h),
  * h uniform in (0, 1). A box that joins or leaves moves only its own share.
@@ -200,57 +202,6 @@ export function shareOwner(fileId: FileId, members: Plan['members']): ApplianceI
   const weights = members.map((member) => member.weight);
   const ids = members.map((member) => member.applianceId);
   return ids[bucketOwners(shareBucketOf(fileId), ids, weights, 1)[0]];
-}
-
-/** The `copies` best members of a bucket, best first, as indices; members of weight 0 never. */
-export function bucketOwners(
-  bucket: number,
-  applianceIds: readonly ApplianceId[],
-  weights: ArrayLike<number>,
-  copies: number,
-): readonly number[] {
-  const owners: number[] = [];
-  const scores: number[] = [];
-  for (let index = 0; index < applianceIds.length; index++) {
-    if (weights[index] <= 0) continue;
-    const score = -weights[index] / Math.log(unitHash(bucket, memberSeed(applianceIds[index])));
-    let at = owners.length;
-    while (
-      at > 0 &&
-      (score > scores[at - 1] ||
-        (score === scores[at - 1] && applianceIds[index] < applianceIds[owners[at - 1]]))
-    ) {
-      at--;
-    }
-    if (at >= copies) continue;
-    owners.splice(at, 0, index);
-    scores.splice(at, 0, score);
-    if (owners.length > copies) owners.length = scores.length = copies;
-  }
-  return owners;
-}
-
-/** The best member of every bucket at once, by index: what bucketOwners(bucket, ids, weights, 1) names for each. */
-export function ownerOfBuckets(
-  applianceIds: readonly ApplianceId[],
-  weights: ArrayLike<number>,
-): Uint8Array {
-  const owners = new Uint8Array(SHARE_BUCKETS);
-  const best = new Float64Array(SHARE_BUCKETS);
-  for (let index = 0; index < applianceIds.length; index++) {
-    if (weights[index] <= 0) continue;
-    const seed = memberSeed(applianceIds[index]);
-    for (let bucket = 0; bucket < SHARE_BUCKETS; bucket++) {
-      const score = -weights[index] / Math.log(unitHash(bucket, seed));
-      const isBest =
-        score > best[bucket] ||
-        (score === best[bucket] && applianceIds[index] < applianceIds[owners[bucket]]);
-      if (!isBest) continue;
-      best[bucket] = score;
-      owners[bucket] = index;
-    }
-  }
-  return owners;
 }
 
 /** For one box: per band and bucket, 1 where the box is an owner: fewer than `copies` members score higher. */
@@ -313,35 +264,12 @@ export function expandPlan(
 }
 
 function isKept({ keep }: Plan, density: number, previous: number): boolean {
-  return keep !== undefined && density >= keep.density && previous >= keep.previousDensity;
-}
-
-function base64Value(code: number): number {
-  if (code >= 97) return code - 71; // a-z -> 26-51
-  if (code === 95) return 63; // _
-  if (code >= 65) return code - 65; // A-Z -> 0-25
-  return code === 45 ? 62 : code + 4; // - -> 62, 0-9 -> 52-61
-}
-
-const seedOf = new Map<ApplianceId, number>();
-const SEEDS_MAX = 100_000;
-
-function memberSeed(applianceId: ApplianceId): number {
-  let seed = seedOf.get(applianceId);
-  if (seed === undefined) {
-    seed = createHash('sha256').update(applianceId).digest().readUInt32BE(0);
-    if (seedOf.size >= SEEDS_MAX) seedOf.clear();
-    seedOf.set(applianceId, seed);
-  }
-  return seed;
-}
-
-/** MurmurHash3's finaliser over (bucket, seed), as a number in (0, 1). */
-function unitHash(bucket: number, seed: number): number {
-  let hash = seed ^ Math.imul(bucket + 1, 0x9e3779b1);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (((hash ^ (hash >>> 16)) >>> 0) + 0.5) / 2 ** 32;
+  return (
+    keep !== undefined &&
+    density >= keep.density &&
+    previous >= keep.previousDensity &&
+    (keep.previousBelow === undefined || previous < keep.previousBelow)
+  );
 }
 
 // ---------------------------------------------------------------- planner input

@@ -38,7 +38,13 @@ export {
 } from './forecast/forecast.ts';
 export { expandSample } from './fleet/expand-sample.ts';
 export type { FactoredOrder } from './fleet/factored-order.ts';
-export type { FleetCluster, FleetDescription, FleetRegion } from './fleet/fleet-files.ts';
+export {
+  TITLE_CLASSES,
+  type FleetBox,
+  type FleetCluster,
+  type FleetDescription,
+  type FleetRegion,
+} from './fleet/fleet-files.ts';
 export { readCatalogue, readRegion, writeArray } from './fleet/io/fleet-disk.ts';
 export { planFleet, type FleetResult, type RegionResult } from './fleet/io/fleet-pool.ts';
 export { POLICIES as CACHE_POLICIES } from './simulate/cache/catalogue.ts';

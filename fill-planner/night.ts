@@ -26,7 +26,8 @@ import {
   type NightSummary,
   type SiteSummary,
 } from './report/summary.ts';
-import { familiesOf, parentsOf, TIER_NAMES, type TierName } from './tiers.ts';
+import { familiesOf } from './families.ts';
+import { parentsOf, TIER_NAMES, type TierName } from './tiers.ts';
 
 const DAY_MS = 86_400_000;
 const DAY_SECONDS = 86_400;

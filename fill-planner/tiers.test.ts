@@ -6,7 +6,8 @@ import { planningOptions } from './config.ts';
 import { planNight } from './fill-planner.ts';
 import { gatherNight, planFamily, prepareNight } from './night.ts';
 import { sampleNight } from './sample-night.ts';
-import { familiesOf, parentsOf } from './tiers.ts';
+import { familiesOf } from './families.ts';
+import { parentsOf } from './tiers.ts';
 
 function siteOf(id: string, prefixes: readonly string[], parent?: string) {
   const [site] = sampleNight({ boxesPerSite: [1] }).sites;

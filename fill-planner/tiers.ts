@@ -4,10 +4,9 @@
  * A site may name the parent of a cluster. Where it does not, the parent is the cluster whose shorter prefixes cover
  * most of this one's: that is where steering goes next.
  *
- * Shape:      parentsOf(sites, planned clusters) -> parent by cluster; familiesOf(cluster ids, parents) -> ids by family
+ * Shape:      parentsOf(sites, planned clusters) -> parent by cluster
  * Errors:     a parent that is not planned, a circle, a chain of more than TIERS: named, and the cluster stands alone
  * Invariants: (1) no circles; a path from a leaf to its top has at most TIERS clusters
- *             (2) every cluster is in exactly one family, children before their parents
  */
 import { maskBytes, parsePrefix, type Prefix } from '#base/address.ts';
 import type { PlannerInput } from './contract.ts';
@@ -49,31 +48,6 @@ export function parentsOf(sites: PlannerInput['sites'], planned: ReadonlySet<str
     }
   }
   return { of: parents, problems };
-}
-
-/** Families by their first member's id; within one, children before parents, then by id. */
-export function familiesOf(
-  clusterIds: readonly string[],
-  parents: ReadonlyMap<string, string>,
-): readonly (readonly string[])[] {
-  const families = new Map<string, string[]>();
-  const depthOf = (clusterId: string): number => {
-    const parent = parents.get(clusterId);
-    return parent === undefined ? 0 : 1 + depthOf(parent);
-  };
-  const topOf = (clusterId: string): string => {
-    const parent = parents.get(clusterId);
-    return parent === undefined ? clusterId : topOf(parent);
-  };
-  for (const clusterId of [...clusterIds].sort()) {
-    const top = topOf(clusterId);
-    const family = families.get(top);
-    if (family === undefined) families.set(top, [clusterId]);
-    else family.push(clusterId);
-  }
-  return [...families.values()]
-    .map((family) => family.sort((a, b) => depthOf(b) - depthOf(a) || (a < b ? -1 : 1)))
-    .sort((a, b) => (a[0] < b[0] ? -1 : 1));
 }
 
 function isWithinTiers(clusterId: string, parents: ReadonlyMap<string, string>): boolean {

@@ -1,26 +1,24 @@
 /**
- * A made-up fleet on disk, sized like the real one, from a seed: catalogue, view-record rollups, sites.
+ * A fleet's files on disk, made up from a seed: catalogue, view-record rollups, and the clusters of a topology (`topology.ts`).
  *
- * Assumed, since nobody publishes it: storage boxes of 240 TB, 36 Gbit/s and 6.5 TB of fill a night; small ones of 120 TB,
- * 18 Gbit/s and 2.1 TB in half of the sites of one box; flash boxes of 24 TB, 96 Gbit/s and 1.6 TB at exchanges, where a site is
- * parted into clusters of at most 8 equal boxes. Sites of ISPs have as many boxes as those of the public list of 2023 (1,606 of 3,087
- * have one, 708 two, ...). Peak demand is 50 to 110 % of what a cluster can serve.
- *
- * Popularity is Zipf-Mandelbrot with a cut tail, times log-normal noise per region and day; a few titles a day are new.
- * Nothing here is shared with the forecast.
+ * Popularity is Zipf-Mandelbrot with a cut tail, times log-normal noise per region and day; a few titles a day are new, and two of
+ * those are pinned everywhere until their second day. Nothing here is shared with the forecast.
  */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { seededRandom, type Random } from '#base/random.ts';
-import { writeArray, type FleetDescription, type FleetRegion } from '#fill-planner/fill-planner.ts';
+import {
+  TITLE_CLASSES,
+  writeArray,
+  type FleetDescription,
+  type FleetRegion,
+} from '#fill-planner/fill-planner.ts';
+import { clustersOf, type Topology } from './topology.ts';
 
 export interface FleetShape {
   readonly seed: number;
   readonly titles: number;
   readonly variants: number;
-  readonly regions: number;
-  readonly sites: number;
-  readonly appliances: number;
   /** Storage is multiplied by this: a small catalogue needs small disks. */
   readonly storageScale: number;
 }
@@ -28,21 +26,12 @@ export interface FleetShape {
 export const DAYS = 14;
 export const SLOT_FACTOR = (2 * 8) / 86_400; // peak over mean, bytes a day to bit/s
 const BLOCK_BYTES = 4096;
-const CLUSTER_BOXES_MAX = 8;
-const ISP_BOXES = [1606, 708, 300, 142, 81, 54, 39, 32, 15, 11, 12, 8, 10]; // sites with 1, 2, ... boxes
-const EXCHANGE_SHARE = 0.025;
 const NEW_TITLES_PER_DAY = 20; // per 60,000
 const WORLD_VIEWS_PER_DAY = 2e9; // of files: some 200 million streams of several files
 
-interface BoxKind {
-  readonly storageBytes: number;
-  readonly servingBps: number;
-  readonly fillBytes: number;
-}
-
-const STORAGE: BoxKind = { storageBytes: 240e12, servingBps: 36e9, fillBytes: 6.5e12 };
-const SMALL: BoxKind = { storageBytes: 120e12, servingBps: 18e9, fillBytes: 2.1e12 };
-const FLASH: BoxKind = { storageBytes: 24e12, servingBps: 96e9, fillBytes: 1.6e12 };
+const PINNED_PER_DAY = 2;
+const DAY_MS = 86_400_000;
+const PLAN_DATE = '2026-11-20';
 
 export class GeneratedFleet {
   readonly fleet: FleetDescription;
@@ -52,7 +41,7 @@ export class GeneratedFleet {
   readonly #variants: Float32Array;
   readonly #regionShares: readonly number[];
 
-  constructor(shape: FleetShape, directory: string) {
+  constructor(shape: FleetShape, topology: Topology, directory: string) {
     this.#shape = shape;
     const random = seededRandom(shape.seed);
     this.#shares = titleShares(random, shape.titles);
@@ -63,16 +52,23 @@ export class GeneratedFleet {
     }
     this.#variants = variantShares(random, shape.variants);
     const meanViewed = writeCatalogue(directory, random, shape, this.#shares, this.#variants);
-    this.#regionShares = Array.from({ length: shape.regions }, (_, at) => (at + 3) ** -1.1);
-    const total = this.#regionShares.reduce((sum, share) => sum + share, 0);
-    this.#regionShares = this.#regionShares.map((share) => share / total);
+    const viewsPerBps = 1 / (SLOT_FACTOR * meanViewed);
+    const regions = topology.regions.map((region) => ({
+      regionId: region.regionId,
+      clusters: clustersOf(random, region, shape.storageScale, viewsPerBps),
+    }));
+    const levels = regions.map(({ clusters }) =>
+      clusters.reduce((sum, { viewsPerDay }) => sum + viewsPerDay, 0),
+    );
+    const total = levels.reduce((sum, level) => sum + level, 0);
+    this.#regionShares = levels.map((level) => level / total);
     this.fleet = {
-      planDate: '2026-11-20',
+      planDate: PLAN_DATE,
       epoch: 1,
       titles: shape.titles,
       variants: shape.variants,
       days: DAYS,
-      regions: fleetRegions(random, shape, this.#regionShares, meanViewed),
+      regions,
     };
   }
 
@@ -93,11 +89,26 @@ export class GeneratedFleet {
     });
     writeArray(directory, 'world.views.f32', world);
     writeArray(directory, 'world.variants.f32', this.#variants);
-    const mean = WORLD_VIEWS_PER_DAY / titles;
-    const priors = Float32Array.from({ length: titles }, (_, title) =>
-      this.#bornOn[title] === night + DAYS - 1 ? 3 * mean : 0,
+    const firstDay = Date.parse(PLAN_DATE) / DAY_MS - DAYS; // day 0 of night 0
+    const nightDay = Date.parse(PLAN_DATE) / DAY_MS; // both nights are called the same date: days move instead
+    writeArray(
+      directory,
+      'released.i32',
+      Int32Array.from(this.#bornOn, (day) => firstDay + day - night),
     );
-    writeArray(directory, 'world.priors.f32', priors);
+    writeArray(
+      directory,
+      'classes.u8',
+      Uint8Array.from(this.#bornOn, (day) =>
+        TITLE_CLASSES.indexOf(day >= 0 ? 'release' : 'catalogue'),
+      ),
+    );
+    let pinned = 0;
+    const pins = Uint8Array.from(this.#bornOn, (day) => {
+      const isNew = day >= 0 && firstDay + day - night >= nightDay - 1;
+      return isNew && pinned++ < PINNED_PER_DAY ? 1 : 0;
+    });
+    for (const { regionId } of regions) writeArray(directory, `${regionId}.pins.u8`, pins);
     writeFileSync(
       path.join(directory, 'fleet.json'),
       JSON.stringify({ ...this.fleet, regions, variants }),
@@ -174,73 +185,6 @@ function writeCatalogue(
   writeArray(directory, 'blocks.u32', blocks);
   writeArray(directory, 'buckets.u16', buckets);
   return mean;
-}
-
-function fleetRegions(
-  random: Random,
-  shape: FleetShape,
-  regionShares: readonly number[],
-  meanViewedBytes: number,
-): readonly FleetRegion[] {
-  const exchanges = Math.max(1, Math.round(shape.sites * EXCHANGE_SHARE));
-  const isp = Array.from({ length: shape.sites - exchanges }, () => ispBoxes(random));
-  const left = Math.max(exchanges, shape.appliances - isp.reduce((sum, boxes) => sum + boxes, 0));
-  const atExchange = Array.from({ length: exchanges }, (_, at) => (at + 2) ** -0.8);
-  const weight = atExchange.reduce((sum, share) => sum + share, 0);
-  const regions = regionShares.map((_, at) => ({
-    regionId: `r${String(at).padStart(3, '0')}`,
-    clusters: [] as FleetRegion['clusters'][number][],
-  }));
-  const add = (site: number, boxes: number, isExchange: boolean): void => {
-    const region = regions[drawRegion(random, regionShares)].clusters;
-    const siteId = `s${String(site).padStart(5, '0')}`;
-    for (let part = 0, from = 0; from < boxes; part++) {
-      const count = Math.min(CLUSTER_BOXES_MAX, boxes - from);
-      const kind = isExchange
-        ? part % 3 === 2
-          ? FLASH
-          : STORAGE
-        : boxes === 1 && random.next() < 0.5
-          ? SMALL
-          : STORAGE;
-      const load = 0.5 + 0.6 * random.next();
-      region.push({
-        clusterId: `${siteId}-${part}`,
-        siteId,
-        boxes: Array.from({ length: count }, (_, at) => `${siteId}-${part}-${at}`),
-        storageBytes: Math.floor(kind.storageBytes * shape.storageScale),
-        servingBps: kind.servingBps,
-        fillBytes: Math.floor(kind.fillBytes * shape.storageScale),
-        viewsPerDay: (load * count * kind.servingBps) / (SLOT_FACTOR * meanViewedBytes),
-        previous: null,
-      });
-      from += count;
-    }
-  };
-  isp.forEach((boxes, site) => add(site, boxes, false));
-  atExchange.forEach((share, at) => {
-    add(isp.length + at, Math.max(1, Math.round((left * share) / weight)), true);
-  });
-  return regions.filter((region) => region.clusters.length > 0);
-}
-
-function ispBoxes(random: Random): number {
-  const total = ISP_BOXES.reduce((sum, count) => sum + count, 0);
-  let draw = random.below(total);
-  for (let at = 0; at < ISP_BOXES.length; at++) {
-    draw -= ISP_BOXES[at];
-    if (draw < 0) return at + 1;
-  }
-  return 1;
-}
-
-function drawRegion(random: Random, shares: readonly number[]): number {
-  let draw = random.next();
-  for (let at = 0; at < shares.length; at++) {
-    draw -= shares[at];
-    if (draw < 0) return at;
-  }
-  return 0;
 }
 
 function normal(random: Random): number {

@@ -4,7 +4,7 @@
  * A bin is a range of densities of one 256th of an octave: the upper bits of a float32. Its edges are exact numbers, so a
  * threshold on an edge means the same files for whoever compares densities with it.
  *
- * Invariants: (1) every file of at least `leastDensity` is here; what is left out is summed in `restViews`
+ * Invariants: (1) every file of at least `leastDensity` is here, or among the pinned ones
  *             (2) sorted by bin, then by row
  */
 import type { FactoredOrder } from './factored-order.ts';
@@ -23,8 +23,18 @@ export interface Candidates {
   /** Densities between bins: bin b lies in [edges[b + 1], edges[b]). */
   readonly edges: Float64Array;
   readonly bytesAbove: Float64Array; // bytes of the first b bins
+  readonly viewsAbove: Float64Array; // share x bytes of the first b bins
+  /** Files of pinned releases: not among the others, since every cluster of the region holds them. */
+  readonly pinned: PinnedFiles;
   readonly viewBytes: number; // of the whole region, share x bytes
-  readonly restViewBytes: number; // of files that are no candidates
+}
+
+export interface PinnedFiles {
+  readonly rows: Uint32Array; // by title, then by falling share
+  readonly buckets: Uint16Array;
+  readonly sizes: Float64Array;
+  readonly densities: Float32Array;
+  readonly bins: Uint32Array;
 }
 
 const bits = new Uint32Array(1);
@@ -46,6 +56,7 @@ export function candidatesOf(
   order: FactoredOrder,
   catalogue: FleetCatalogue,
   leastDensity: number,
+  pins: Uint8Array | null,
 ): Candidates {
   const { titles, variants } = order;
   const byShare = Uint32Array.from(variants.keys()).sort((a, b) => variants[b] - variants[a]);
@@ -55,7 +66,8 @@ export function candidatesOf(
   const topKey = densityKey(Math.fround(topTitle * shares[0]));
   const bins = topKey - densityKey(leastDensity) + 1;
   const floor = keyFloor(densityKey(leastDensity)); // whole bins only
-  const found = rowsAbove(titles, byShare, shares, floor);
+  const pinnedLengths = pinnedVariants(order, catalogue, byShare, pins);
+  const found = rowsAbove(titles, byShare, shares, floor, pinnedLengths);
   const { count } = found;
   const firstOfBin = new Uint32Array(bins + 1);
   const keys = new Uint32Array(found.densities.buffer); // the same bits: no copy, no rounding
@@ -67,8 +79,8 @@ export function candidatesOf(
   const densities = new Float32Array(count);
   const previousKeys = new Uint16Array(count);
   const bytes = new Float64Array(bins);
+  const views = new Float64Array(bins);
   const { previousTitles, previousVariants } = order;
-  let ownViewBytes = 0;
   for (let entry = 0; entry < count; entry++) {
     const row = found.rows[entry];
     const density = found.densities[entry];
@@ -79,7 +91,7 @@ export function candidatesOf(
     sizes[at] = size;
     densities[at] = density;
     bytes[bin] += size;
-    ownViewBytes += size * density;
+    views[bin] += size * density;
     if (previousTitles !== null && previousVariants !== null) {
       const title = Math.floor(row / variants.length);
       const previous = previousTitles[title] * previousVariants[row - title * variants.length];
@@ -87,8 +99,11 @@ export function candidatesOf(
     }
   }
   const bytesAbove = new Float64Array(bins + 1);
-  for (let bin = 0; bin < bins; bin++) bytesAbove[bin + 1] = bytesAbove[bin] + bytes[bin];
-  const viewBytes = viewBytesOf(order, catalogue);
+  const viewsAbove = new Float64Array(bins + 1);
+  for (let bin = 0; bin < bins; bin++) {
+    bytesAbove[bin + 1] = bytesAbove[bin] + bytes[bin];
+    viewsAbove[bin + 1] = viewsAbove[bin] + views[bin];
+  }
   return {
     count,
     bins,
@@ -99,8 +114,64 @@ export function candidatesOf(
     previousKeys,
     edges: Float64Array.from({ length: bins + 1 }, (_, bin) => keyFloor(topKey - bin + 1)),
     bytesAbove,
-    viewBytes,
-    restViewBytes: Math.max(0, viewBytes - ownViewBytes),
+    viewsAbove,
+    pinned: pinnedFiles(order, catalogue, byShare, pinnedLengths, topKey, bins),
+    viewBytes: viewBytesOf(order, catalogue),
+  };
+}
+
+const PINNED_DEMAND_SHARE = 0.95; // of a release only the files that carry this share of its demand are pinned
+
+/** Per title: how many of its most watched variants are pinned; null where none is. */
+function pinnedVariants(
+  { titles, variants }: FactoredOrder,
+  { blocks }: FleetCatalogue,
+  byShare: Uint32Array,
+  pins: Uint8Array | null,
+): ReadonlyMap<number, number> {
+  const lengths = new Map<number, number>();
+  if (pins === null) return lengths;
+  for (let title = 0; title < titles.length; title++) {
+    if (pins[title] === 0 || titles[title] === 0) continue;
+    const base = title * variants.length;
+    let total = 0;
+    for (const variant of byShare) total += variants[variant] * blocks[base + variant];
+    let carried = 0;
+    let length = 0;
+    while (length < byShare.length && carried < PINNED_DEMAND_SHARE * total) {
+      carried += variants[byShare[length]] * blocks[base + byShare[length]];
+      length++;
+    }
+    lengths.set(title, length);
+  }
+  return lengths;
+}
+
+function pinnedFiles(
+  { titles, variants }: FactoredOrder,
+  catalogue: FleetCatalogue,
+  byShare: Uint32Array,
+  lengths: ReadonlyMap<number, number>,
+  topKey: number,
+  bins: number,
+): PinnedFiles {
+  const rows = Uint32Array.from(
+    [...lengths].flatMap(([title, length]) =>
+      Array.from(byShare.subarray(0, length), (variant) => title * variants.length + variant),
+    ),
+  );
+  const densities = Float32Array.from(rows, (row) => {
+    const title = Math.floor(row / variants.length);
+    return titles[title] * variants[row - title * variants.length];
+  });
+  return {
+    rows,
+    densities,
+    buckets: Uint16Array.from(rows, (row) => catalogue.buckets[row]),
+    sizes: Float64Array.from(rows, (row) => catalogue.blocks[row] * BLOCK_BYTES),
+    bins: Uint32Array.from(densities, (density) =>
+      Math.min(bins - 1, topKey - densityKey(density)),
+    ),
   };
 }
 
@@ -110,6 +181,7 @@ function rowsAbove(
   byShare: Uint32Array,
   shares: Float32Array,
   leastDensity: number,
+  pinned: ReadonlyMap<number, number>,
 ): { readonly count: number; readonly rows: Uint32Array; readonly densities: Float32Array } {
   const lengths = new Uint32Array(titles.length);
   let count = 0;
@@ -123,7 +195,7 @@ function rowsAbove(
       length++;
     }
     lengths[title] = length;
-    count += length;
+    count += Math.max(0, length - (pinned.get(title) ?? 0));
   }
   const rows = new Uint32Array(count);
   const densities = new Float32Array(count);
@@ -131,7 +203,7 @@ function rowsAbove(
   for (let title = 0; title < titles.length; title++) {
     const base = title * shares.length;
     const popularity = titles[title];
-    for (let k = 0; k < lengths[title]; k++) {
+    for (let k = pinned.get(title) ?? 0; k < lengths[title]; k++) {
       rows[at] = base + byShare[k];
       densities[at] = popularity * shares[k];
       at++;
@@ -200,6 +272,21 @@ function sharesAbove(shares: Float32Array, least: number): number {
     const middle = (low + high) >>> 1;
     if (shares[middle] >= least) low = middle + 1;
     else high = middle;
+  }
+  return low;
+}
+
+/** How many leading bins hold at most that many bytes. */
+export function binsHolding(
+  { bytesAbove, bins }: Pick<Candidates, 'bytesAbove' | 'bins'>,
+  bytes: number,
+): number {
+  let low = 0;
+  let high = bins;
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if (bytesAbove[middle] <= bytes) low = middle;
+    else high = middle - 1;
   }
   return low;
 }

@@ -1,312 +1,320 @@
 /**
- * Tonight's thresholds of one cluster of equal boxes, from one pass over the region's candidates, with the proven bound.
+ * Tonight's thresholds of one cluster from its sums by box and density bin, with what is needed to prove how good they are.
  *
- * The pass sums, per box and density bin, the bytes and view-bytes that are its own by rendezvous, apart for what it holds
- * already. All else works on these sums: the bound, each box's keep and fill cut, and a head on every box where throughput is short.
- * Cuts lie between bins, so that the sums are exact and so is the check against disk and window.
+ * All works on sums: each box's keep and fill cut, a head on every box where throughput is short, and, in a mixed cluster,
+ * the bin where the first group's share of the densities ends. A tier above leaves begins below the densities that its
+ * leaves serve themselves. Cuts lie between bins, so that the sums are exact and so is the check against disk and window.
  *
- * Units:      densities are shares of the region's views; factor turns share x bytes into bit/s at the peak
+ * Units:      densities are shares of the region's views; `reach` makes them views a day, slotFactor bit/s at the peak
  * Invariants: (1) bytes <= storage and newly filled bytes <= fill allowance, for every box
- *             (2) valueBps <= boundBps
+ *             (2) what is served is a split that the boxes can make
  */
-import { leastBound, type BoundProblem } from '../placement/bound.ts';
-import { prefixSums, type Mass } from '../placement/mass.ts';
-import { gapOf } from '../report/summary.ts';
-import { pricesOf, type Prices } from '../placement/placement.ts';
-import { densityKey, type Candidates } from './candidates.ts';
+import { binsHolding, type Candidates } from './candidates.ts';
+import type { Reach } from './cluster-mass.ts';
 import type { FleetCluster } from './fleet-files.ts';
+import {
+  groupsOf,
+  headsMissing,
+  pinHolders,
+  sumsOf,
+  type ClusterSums,
+  type OwnSums,
+} from './own-sums.ts';
 
 const DEPTH = 1.5; // of the cluster's storage: what lies deeper is summed up as one point of the bound
 const HEAD_SHARES = [0, 0.02, 0.05, 0.1, 0.2, 0.35]; // of the demand, on every box
+const SPLITS = [1, 0.98, 0.94, 0.85, 0.7, 0.5, 0.25, 0]; // of the first group's storage that its densities fill
+const START_SHARES = [1, 0.6, 0.3]; // a tier leaves out the head below this part of the density it could cut at
+const RELEASE_COPIES = 2;
+const CLOSE_ENOUGH = 1e-4;
 
 export interface ClusterCuts {
+  readonly startBin: number; // what is denser lies below this tier
+  readonly splitBin: number; // down to here the first group holds, from here the second; = startBin with one group
   readonly everywhereBins: number;
   readonly boxes: readonly BoxCuts[];
-  readonly demandBps: number;
+  readonly pins: PinnedOnBoxes;
+  readonly demandBps: number; // that reaches the cluster
   readonly servedBps: number;
   readonly valueBps: number;
-  readonly boundBps: number;
-  readonly boundWithoutFillLimitBps: number;
-  readonly prices: Prices;
+  readonly churnPrice: number;
+  /** Per bin, and for what is deeper or pinned: the part of the demand that is left to the tier above. */
+  readonly left: {
+    readonly perBin: Float64Array;
+    readonly pinned: number;
+  };
 }
 
 export interface BoxCuts {
   readonly fillBins: number; // own files of the first so many bins are held
   readonly keepBins: number; // and of so many, if they were held last night
-  readonly bytes: number;
+  readonly bytes: number; // with pins
   readonly filledBytes: number;
 }
 
-/** One box's own files, per bin. */
-export interface OwnSums {
-  readonly presentBytes: Float64Array;
-  readonly presentViews: Float64Array; // share x bytes
-  readonly absentBytes: Float64Array;
-  readonly absentViews: Float64Array;
+export interface PinnedOnBoxes {
+  readonly files: readonly (readonly number[])[]; // per box: indices into candidates.pinned
+  readonly bytes: readonly number[];
+  readonly lacking: number; // files for which there was no room
 }
 
-export function cutsOf(
+export interface ClusterAsk {
+  readonly cluster: FleetCluster;
+  readonly candidates: Candidates;
+  readonly reach: Reach;
+  readonly pinnedReach: number;
+  readonly slotFactor: number;
+  readonly churnShare: number;
+}
+
+/** How deep the sums of a cluster go: it may begin below the densities of its leaves. */
+export function depthOf(candidates: Candidates, cluster: FleetCluster, leafBytes: number): number {
+  const storage = cluster.boxes.reduce((sum, box) => sum + box.storageBytes, 0);
+  return Math.max(1, binsHolding(candidates, leafBytes + DEPTH * storage));
+}
+
+export function sumCluster(
   cluster: FleetCluster,
-  ownerOfBucket: Uint8Array,
   candidates: Candidates,
-  slotFactor: number,
-  churnShare: number,
+  depth: number,
+): ClusterSums {
+  return sumsOf(cluster, groupsOf(cluster.boxes), candidates, depth);
+}
+
+/** `bound`: where a layout comes close enough to it, no other is tried. */
+export function cutsOf(
+  ask: ClusterAsk,
+  sums: ClusterSums,
+  churnPrice: number,
+  bound: number,
 ): ClusterCuts {
-  const count = cluster.boxes.length;
-  const factor = slotFactor * cluster.viewsPerDay;
-  const pooledBytes = count * cluster.storageBytes;
-  const depth = binsHolding(candidates, DEPTH * pooledBytes);
-  const heads = count > 1 ? headsOf(candidates, depth) : [0];
-  const sums = passOver(cluster, ownerOfBucket, candidates, depth);
-  const atCut = candidates.edges[binsHolding(candidates, pooledBytes)];
-  const churnPrice = candidates.bytesAbove[depth] > pooledBytes ? churnShare * factor * atCut : 0;
-  const problem = boundProblemOf(cluster, sums, candidates, depth, factor, churnPrice);
-  const least = leastBound(problem);
-  const missing = headsMissing(cluster, ownerOfBucket, candidates, Math.max(...heads));
+  const { cluster, candidates, reach } = ask;
+  const pins = pinsOf(cluster, sums, candidates);
   let best: Rounded | null = null;
-  for (const head of heads) {
-    const rounded = round(cluster, sums, missing, head, candidates, factor, churnPrice);
+  let missing: readonly Float64Array[] | null = null;
+  for (const layout of layoutsOf(ask, sums)) {
+    if (layout.head > 0) {
+      const heads = headBins(candidates, sums.depth);
+      missing ??= headsMissing(cluster, sums.groups[0], candidates, heads[heads.length - 1]);
+    }
+    const rounded = roundTo(ask, sums, layout, missing, pins, churnPrice);
     if (rounded !== null && (best === null || rounded.value > best.value)) best = rounded;
-    if (best !== null && gapOf(best.value, least.bound) < 1e-4) break;
+    if (best !== null && bound - best.value < CLOSE_ENOUGH * bound) break;
   }
   if (best === null) throw new Error(`cluster ${cluster.clusterId}: no head at all always fits`);
+  const { pinnedViews, deeperViews } = outsideSums(candidates, sums.depth);
+  let reached = deeperViews * reach.deeper + pinnedViews * ask.pinnedReach;
+  for (let bin = 0; bin < sums.depth; bin++) {
+    reached += (candidates.viewsAbove[bin + 1] - candidates.viewsAbove[bin]) * reach.perBin[bin];
+  }
   return {
-    everywhereBins: best.head,
+    startBin: best.layout.start,
+    splitBin: best.layout.split,
+    everywhereBins: best.layout.head,
     boxes: best.boxes,
-    demandBps: factor * candidates.viewBytes,
+    pins,
+    demandBps: ask.slotFactor * reached,
     servedBps: best.served,
     valueBps: best.value,
-    boundBps: least.bound,
-    boundWithoutFillLimitBps: leastBound(freeFill(problem)).bound,
-    prices: pricesOf(problem, least),
+    churnPrice,
+    left: leftOf(ask, sums, best),
   };
 }
 
-/** How many leading bins hold at most that many bytes. */
-export function binsHolding(
-  { bytesAbove, bins }: Pick<Candidates, 'bytesAbove' | 'bins'>,
-  bytes: number,
-): number {
-  let low = 0;
-  let high = bins;
-  while (low < high) {
-    const middle = (low + high + 1) >>> 1;
-    if (bytesAbove[middle] <= bytes) low = middle;
-    else high = middle - 1;
+// ---------------------------------------------------------------- layouts
+
+interface Layout {
+  readonly start: number;
+  readonly split: number;
+  readonly head: number;
+}
+
+function* layoutsOf(ask: ClusterAsk, sums: ClusterSums): Generator<Layout> {
+  const { candidates } = ask;
+  const [first] = sums.groups;
+  for (const start of startsOf(ask, sums)) {
+    if (sums.groups.length === 1) yield { start, split: start, head: 0 };
+    else {
+      for (const share of SPLITS) {
+        const bytes = candidates.bytesAbove[start] + share * first.storageBytes;
+        const split = Math.min(sums.depth, Math.max(start, binsHolding(candidates, bytes)));
+        yield { start, split, head: 0 };
+      }
+    }
   }
-  return low;
+  if (sums.groups.length === 1 && first.boxes.length > 1 && ask.reach.isEven) {
+    for (const head of headBins(candidates, sums.depth)) {
+      if (head > 0) yield { start: 0, split: 0, head };
+    }
+  }
+}
+
+/** Where a tier may begin: at the top, or below the bins whose demand its leaves leave too little of. */
+function startsOf({ candidates, reach }: ClusterAsk, sums: ClusterSums): readonly number[] {
+  if (reach.isEven) return [0];
+  const storage = sums.groups.reduce((total, group) => total + group.storageBytes, 0);
+  const cut = Math.min(sums.depth, binsHolding(candidates, storage));
+  const atCut = candidates.edges[cut] * reach.perBin[Math.min(cut, sums.depth - 1)];
+  const starts = START_SHARES.map((share) => {
+    let bin = 0;
+    while (bin < sums.depth && candidates.edges[bin] * reach.perBin[bin] < share * atCut) bin++;
+    return bin < sums.depth ? bin : 0;
+  });
+  return [...new Set([0, ...starts])];
 }
 
 /** Bins that carry each share of the demand, as far as they may matter. */
-function headsOf(candidates: Candidates, depth: number): readonly number[] {
-  const heads: number[] = [];
-  let views = 0;
-  let bin = 0;
-  for (const share of HEAD_SHARES) {
-    while (bin < depth && views < share * candidates.viewBytes) {
-      for (let at = candidates.firstOfBin[bin]; at < candidates.firstOfBin[bin + 1]; at++) {
-        views += candidates.sizes[at] * candidates.densities[at];
-      }
-      bin++;
+function headBins(candidates: Candidates, depth: number): readonly number[] {
+  const bins = HEAD_SHARES.map((share) => {
+    let low = 0;
+    let high = depth;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (candidates.viewsAbove[middle] >= share * candidates.viewBytes) high = middle;
+      else low = middle + 1;
     }
-    heads.push(bin);
-  }
-  return [...new Set(heads)];
-}
-
-function passOver(
-  cluster: FleetCluster,
-  ownerOfBucket: Uint8Array,
-  candidates: Candidates,
-  depth: number,
-): readonly OwnSums[] {
-  const sums = cluster.boxes.map(() => ({
-    presentBytes: new Float64Array(depth),
-    presentViews: new Float64Array(depth),
-    absentBytes: new Float64Array(depth),
-    absentViews: new Float64Array(depth),
-  }));
-  const heldFrom = heldKeys(cluster);
-  const { firstOfBin, sizes, densities, buckets, previousKeys } = candidates;
-  // Of one bin, per box: absent bytes and views, present bytes and views. It stays in the nearest cache.
-  const bin4 = new Float64Array(4 * sums.length);
-  for (let bin = 0; bin < depth; bin++) {
-    bin4.fill(0);
-    const end = firstOfBin[bin + 1];
-    for (let at = firstOfBin[bin]; at < end; at++) {
-      const owner = ownerOfBucket[buckets[at]];
-      const size = sizes[at];
-      const cell = (owner << 2) + (previousKeys[at] >= heldFrom[owner] ? 2 : 0);
-      bin4[cell] += size;
-      bin4[cell + 1] += size * densities[at];
-    }
-    for (let box = 0; box < sums.length; box++) {
-      sums[box].absentBytes[bin] = bin4[4 * box];
-      sums[box].absentViews[bin] = bin4[4 * box + 1];
-      sums[box].presentBytes[bin] = bin4[4 * box + 2];
-      sums[box].presentViews[bin] = bin4[4 * box + 3];
-    }
-  }
-  return sums;
-}
-
-/** Per box: the key from which last night's order says it holds its own files. */
-function heldKeys(cluster: FleetCluster): Uint32Array {
-  const { previous } = cluster;
-  if (previous === null) return new Uint32Array(cluster.boxes.length).fill(0xffffffff);
-  return Uint32Array.from(cluster.boxes, (_, box) =>
-    Math.min(densityKey(previous.shareDensities[box]), densityKey(previous.everywhereDensity)),
-  );
-}
-
-/** Per box and bin of the longest head: bytes that the box lacks, its own files and the others'. */
-function headsMissing(
-  cluster: FleetCluster,
-  ownerOfBucket: Uint8Array,
-  candidates: Candidates,
-  bins: number,
-): readonly Float64Array[] {
-  const heldFrom = heldKeys(cluster);
-  const everywhere =
-    cluster.previous === null ? 0xffffffff : densityKey(cluster.previous.everywhereDensity);
-  return cluster.boxes.map((_, box) => {
-    const missing = new Float64Array(bins);
-    for (let bin = 0; bin < bins; bin++) {
-      for (let at = candidates.firstOfBin[bin]; at < candidates.firstOfBin[bin + 1]; at++) {
-        const key = candidates.previousKeys[at];
-        const isOwn = ownerOfBucket[candidates.buckets[at]] === box;
-        if (key < everywhere && !(isOwn && key >= heldFrom[box]))
-          missing[bin] += candidates.sizes[at];
-      }
-    }
-    return missing;
+    return low;
   });
+  return [...new Set(bins)];
 }
 
-export function boundProblemOf(
-  cluster: Pick<FleetCluster, 'boxes' | 'storageBytes' | 'servingBps' | 'fillBytes'>,
-  sums: readonly OwnSums[],
-  candidates: Pick<Candidates, 'edges' | 'viewBytes'>,
-  depth: number,
-  factor: number,
-  churnPrice: number,
-): BoundProblem {
-  const count = cluster.boxes.length;
-  const grid = candidates.edges.subarray(0, depth + 1);
-  const present = new Float64Array(depth + 1);
-  const absent = new Float64Array(depth + 1);
-  let seen = 0;
-  for (let bin = 0; bin < depth; bin++) {
-    let presentBytes = 0;
-    let presentViews = 0;
-    let absentBytes = 0;
-    let absentViews = 0;
-    for (const own of sums) {
-      presentBytes += own.presentBytes[bin];
-      presentViews += own.presentViews[bin];
-      absentBytes += own.absentBytes[bin];
-      absentViews += own.absentViews[bin];
+/** bit/s that a newly filled byte must be worth. */
+export function churnPriceOf(ask: ClusterAsk, sums: ClusterSums): number {
+  const { candidates, reach, slotFactor, churnShare } = ask;
+  const storage = sums.groups.reduce((total, group) => total + group.storageBytes, 0);
+  if (candidates.bytesAbove[sums.depth] <= storage) return 0; // everything fits: nothing is displaced
+  const bin = binsHolding(candidates, storage);
+  return churnShare * slotFactor * candidates.edges[bin] * reach.perBin[bin];
+}
+
+// ---------------------------------------------------------------- pins
+
+/** Pinned files come first, on their holders, while disk and window have room on each of them. */
+function pinsOf(cluster: FleetCluster, sums: ClusterSums, candidates: Candidates): PinnedOnBoxes {
+  const { boxes } = cluster;
+  const { buckets, sizes } = candidates.pinned;
+  const files = boxes.map((): number[] => []);
+  const bytes = boxes.map(() => 0);
+  let lacking = 0;
+  const copies = Math.min(RELEASE_COPIES, boxes.length);
+  for (let at = 0; at < buckets.length; at++) {
+    const holders = pinHolders(boxes, sums.groups, buckets[at], copies).filter(
+      (box) => bytes[box] + sizes[at] <= Math.min(boxes[box].storageBytes, boxes[box].fillBytes),
+    );
+    if (holders.length < copies) lacking++;
+    for (const box of holders) {
+      files[box].push(at);
+      bytes[box] += sizes[at];
     }
-    spread(present, grid, bin, presentBytes, presentViews);
-    spread(absent, grid, bin, absentBytes, absentViews);
-    seen += presentViews + absentViews;
   }
-  // Everything deeper as bytes of the lowest density that is left: their worth is convex and 0 at 0, so this is no less.
-  const rest = Math.max(0, candidates.viewBytes - seen);
-  if (grid[depth] > 0) present[depth] += rest / grid[depth];
-  const mass: Mass = {
-    grid,
-    memberships: [prefixSums(grid, 0, absent), prefixSums(grid, 1, present)],
-  };
-  return {
-    mass,
-    types: [
-      {
-        storageBytes: count * cluster.storageBytes,
-        servingBps: count * cluster.servingBps,
-        fillBytes: count * cluster.fillBytes,
-      },
-    ],
-    slotFactors: [factor],
-    churnPrice,
-  };
+  return { files, bytes, lacking };
 }
 
-/** Bytes of a bin to its two edges, bytes and view-bytes kept. */
-function spread(
-  mass: Float64Array,
-  grid: Float64Array,
-  bin: number,
-  bytes: number,
-  views: number,
-): void {
-  if (bytes === 0) return;
-  const share = (views - grid[bin + 1] * bytes) / (grid[bin] - grid[bin + 1]);
-  mass[bin] += share;
-  mass[bin + 1] += bytes - share;
-}
-
-function freeFill(problem: BoundProblem): BoundProblem {
-  const [absent, present] = problem.mass.memberships;
-  const all = {
-    mask: 0,
-    bytes: absent.bytes.map((bytes, at) => bytes + present.bytes[at]),
-    viewBytes: absent.viewBytes.map((views, at) => views + present.viewBytes[at]),
-  };
-  return {
-    mass: { grid: problem.mass.grid, memberships: [all] },
-    types: problem.types.map((type) => ({ ...type, fillBytes: Infinity })),
-    slotFactors: problem.slotFactors,
-    churnPrice: 0,
-  };
-}
+// ---------------------------------------------------------------- rounding
 
 interface Rounded {
-  readonly head: number;
+  readonly layout: Layout;
   readonly boxes: readonly BoxCuts[];
   readonly served: number;
   readonly value: number;
+  readonly servedPart: readonly number[]; // per box: what it serves of what it is asked for
+  readonly headPart: number; // the same for the head that all boxes hold
 }
 
-/** With the first `head` bins on every box: each box's best cuts, and what they serve together. Null: the head does not fit. */
-function round(
-  cluster: FleetCluster,
-  sums: readonly OwnSums[],
-  missing: readonly Float64Array[],
-  head: number,
-  candidates: Candidates,
-  factor: number,
+/** Each box's best cuts under a layout, and what they serve together. Null: the head does not fit. */
+function roundTo(
+  ask: ClusterAsk,
+  sums: ClusterSums,
+  layout: Layout,
+  missing: readonly Float64Array[] | null,
+  pins: PinnedOnBoxes,
   churnPrice: number,
 ): Rounded | null {
+  const { cluster, candidates, reach, slotFactor } = ask;
+  const { head } = layout;
   const headBytes = candidates.bytesAbove[head];
   const boxes: BoxCuts[] = [];
+  const servedPart: number[] = [];
+  const pinLoads = pinLoadsOf(ask, pins);
   let headViews = 0;
   let served = 0;
   let spare = 0;
   let filled = 0;
-  for (let box = 0; box < sums.length; box++) {
+  for (let bin = 0; bin < head; bin++) {
+    headViews += (candidates.viewsAbove[bin + 1] - candidates.viewsAbove[bin]) * reach.perBin[bin];
+  }
+  for (let at = 0; at < cluster.boxes.length; at++) {
+    const box = cluster.boxes[at];
     let headFill = 0;
-    for (let bin = 0; bin < head; bin++) {
-      headFill += missing[box][bin];
-      headViews += sums[box].presentViews[bin] + sums[box].absentViews[bin];
-    }
-    const room = cluster.storageBytes - headBytes;
-    const fillRoom = cluster.fillBytes - headFill;
+    for (let bin = 0; bin < head; bin++) headFill += missing?.[at][bin] ?? 0;
+    const room = box.storageBytes - headBytes - pins.bytes[at];
+    const fillRoom = box.fillBytes - headFill - pins.bytes[at];
     if (room < 0 || fillRoom < 0) return null;
-    const cut = bestCut(sums[box], head, room, fillRoom, churnPrice / factor);
+    const isFirst = sums.groups.length > 1 && sums.groups[0].boxes.includes(at);
+    const from = Math.max(head, isFirst ? layout.start : layout.split);
+    const to = isFirst ? layout.split : sums.depth;
+    const price = slotFactor > 0 ? churnPrice / slotFactor : 0;
+    const cut = bestCut(sums.boxes[at], reach.perBin, from, to, room, fillRoom, price);
     boxes.push({
       fillBins: cut.fillBins,
       keepBins: cut.keepBins,
-      bytes: headBytes + cut.bytes,
-      filledBytes: headFill + cut.filledBytes,
+      bytes: headBytes + pins.bytes[at] + cut.bytes,
+      filledBytes: headFill + pins.bytes[at] + cut.filledBytes,
     });
-    const load = factor * cut.views;
-    served += Math.min(cluster.servingBps, load);
-    spare += Math.max(0, cluster.servingBps - load);
-    filled += headFill + cut.filledBytes;
+    const load = slotFactor * (cut.views + pinLoads[at]);
+    served += Math.min(box.servingBps, load);
+    servedPart.push(load > box.servingBps ? box.servingBps / load : 1);
+    spare += Math.max(0, box.servingBps - load);
+    filled += headFill + pins.bytes[at] + cut.filledBytes;
   }
-  served += Math.min(factor * headViews, spare);
-  return { head, boxes, served, value: served - churnPrice * filled };
+  const headServed = Math.min(slotFactor * headViews, spare);
+  served += headServed;
+  const headPart = headViews > 0 ? headServed / (slotFactor * headViews) : 1;
+  return { layout, boxes, served, value: served - churnPrice * filled, servedPart, headPart };
+}
+
+/** View-bytes a day of pinned files per box, split alike between their holders. */
+function pinLoadsOf(
+  { candidates, pinnedReach }: ClusterAsk,
+  pins: PinnedOnBoxes,
+): readonly number[] {
+  const { densities, sizes } = candidates.pinned;
+  const holders = new Uint8Array(densities.length);
+  for (const files of pins.files) for (const at of files) holders[at]++;
+  return pins.files.map((files) =>
+    files.reduce((sum, at) => sum + (densities[at] * sizes[at] * pinnedReach) / holders[at], 0),
+  );
+}
+
+/** What the tier above is left with, as a part of what reached this one, bin by bin. */
+function leftOf(ask: ClusterAsk, sums: ClusterSums, best: Rounded): ClusterCuts['left'] {
+  const perBin = new Float64Array(sums.depth).fill(1);
+  const { candidates } = ask;
+  const { layout } = best;
+  for (let bin = 0; bin < sums.depth; bin++) {
+    const all = candidates.viewsAbove[bin + 1] - candidates.viewsAbove[bin];
+    if (all <= 0) continue;
+    if (bin < layout.head) {
+      perBin[bin] = 1 - best.headPart;
+      continue;
+    }
+    let served = 0;
+    sums.boxes.forEach((own, at) => {
+      if (!isInRange(sums, layout, at, bin)) return;
+      const { fillBins, keepBins } = best.boxes[at];
+      if (bin < fillBins)
+        served += best.servedPart[at] * (own.presentViews[bin] + own.absentViews[bin]);
+      else if (bin < keepBins) served += best.servedPart[at] * own.presentViews[bin];
+    });
+    perBin[bin] = Math.max(0, 1 - served / all);
+  }
+  const least = best.servedPart.reduce((low, part) => Math.min(low, part), 1);
+  return { perBin, pinned: 1 - least };
+}
+
+function isInRange(sums: ClusterSums, { start, split }: Layout, box: number, bin: number): boolean {
+  if (sums.groups.length === 1) return bin >= start;
+  return sums.groups[0].boxes.includes(box) ? bin >= start && bin < split : bin >= split;
 }
 
 export interface Cut {
@@ -318,33 +326,34 @@ export interface Cut {
 }
 
 /**
- * The best pair of cuts of one box below the head: for each fill cut that its window allows, the lowest keep cut that the
+ * The best pair of cuts of one box between two bins: for each fill cut that its window allows, the lowest keep cut that the
  * disk allows; two pointers, since more filled means less kept.
  */
 export function bestCut(
   own: OwnSums,
-  head: number,
+  reach: Float64Array,
+  from: number,
+  to: number,
   room: number,
   fillRoom: number,
-  churnPerByte: number, // in share x bytes
+  churnPerByte: number, // in view-bytes a day
 ): Cut {
-  const bins = own.presentBytes.length;
-  let keepBins = bins;
+  let keepBins = Math.max(from, to);
   let keptBytes = 0;
   let keptViews = 0;
-  for (let bin = head; bin < bins; bin++) {
+  for (let bin = from; bin < to; bin++) {
     keptBytes += own.presentBytes[bin];
-    keptViews += own.presentViews[bin];
+    keptViews += own.presentViews[bin] * reach[bin];
   }
   let filledBytes = 0;
   let filledViews = 0;
-  let best: Cut = { fillBins: head, keepBins: head, bytes: 0, filledBytes: 0, views: 0 };
+  let best: Cut = { fillBins: from, keepBins: from, bytes: 0, filledBytes: 0, views: 0 };
   let bestValue = -1;
-  for (let fillBins = head; ; fillBins++) {
+  for (let fillBins = from; ; fillBins++) {
     while (keepBins > fillBins && filledBytes + keptBytes > room) {
       keepBins--;
       keptBytes -= own.presentBytes[keepBins];
-      keptViews -= own.presentViews[keepBins];
+      keptViews -= own.presentViews[keepBins] * reach[keepBins];
     }
     if (filledBytes > fillRoom || filledBytes + keptBytes > room) break;
     const value = keptViews + filledViews - churnPerByte * filledBytes;
@@ -358,15 +367,26 @@ export function bestCut(
         views: keptViews + filledViews,
       };
     }
-    if (fillBins >= bins) break;
+    if (fillBins >= to) break;
     filledBytes += own.absentBytes[fillBins];
-    filledViews += own.absentViews[fillBins];
+    filledViews += own.absentViews[fillBins] * reach[fillBins];
     if (keepBins < fillBins + 1) {
       // What is filled down to here is also kept down to here.
       keptBytes += own.presentBytes[keepBins];
-      keptViews += own.presentViews[keepBins];
+      keptViews += own.presentViews[keepBins] * reach[keepBins];
       keepBins++;
     }
   }
   return best;
+}
+
+function outsideSums(
+  candidates: Candidates,
+  depth: number,
+): { readonly pinnedViews: number; readonly deeperViews: number } {
+  const { densities, sizes } = candidates.pinned;
+  let pinnedViews = 0;
+  for (let at = 0; at < sizes.length; at++) pinnedViews += densities[at] * sizes[at];
+  const seen = candidates.viewsAbove[depth] + pinnedViews;
+  return { pinnedViews, deeperViews: Math.max(0, candidates.viewBytes - seen) };
 }

@@ -19,18 +19,21 @@ export function expandSample(
   catalogue: FleetCatalogue,
 ): ExpandedSample {
   const least = Math.min(plan.everywhereDensity, plan.shareDensity, plan.keep?.density ?? Infinity);
-  // Whole fleets have one copy per cluster and no bands: what another box owns need not be sorted.
-  const owners = ownerOfBuckets(
-    plan.members.map((member) => member.applianceId),
-    plan.members.map((member) => member.weight),
-  );
-  const self = plan.members.findIndex((member) => member.applianceId === plan.applianceId);
+  // What another box owns need not be sorted: whole fleets have one copy per cluster, band by band.
+  const ids = plan.members.map((member) => member.applianceId);
+  const self = ids.indexOf(plan.applianceId);
+  const bands = (
+    plan.bands ?? [{ fromDensity: 0, weights: plan.members.map((member) => member.weight) }]
+  ).map(({ fromDensity, weights }) => ({
+    fromDensity,
+    owners: weights[self] > 0 ? ownerOfBuckets(ids, weights) : null,
+  }));
   const { buckets } = catalogue;
-  const columns = columnsOf(
-    order,
-    least,
-    (row, density) => density >= plan.everywhereDensity || owners[buckets[row]] === self,
-  );
+  const columns = columnsOf(order, least, (row, density) => {
+    if (density >= plan.everywhereDensity) return true;
+    const band = bands.find((entry) => density >= entry.fromDensity);
+    return band !== undefined && band.owners !== null && band.owners[buckets[row]] === self;
+  });
   const held = expandPlan(plan, columns, (ordinal) => fileIdOfRow(ordinal, catalogue.buckets));
   let bytes = 0;
   let leastDensity = Infinity;

@@ -9,13 +9,18 @@
  *   buckets.u16                per row: shareBucketOf(fileId)
  *   world.views.f32            per title and day: views, oldest day first (all regions)
  *   world.variants.f32         per variant: share of a title's views
- *   world.priors.f32           per title: expected views a day of a title too new to have any
+ *   released.i32               per title: day of its release, days since 1970 UTC
+ *   classes.u8                 per title: index into TITLE_CLASSES
  *   <region>.views.f32         as world.views
  *   <region>.variants.f32      per variant: views
  *   <region>.placeable.u8      per title: 1 where it may be shown
+ *   <region>.pins.u8           per title: 1 where a release is pinned in the region tonight; absent: none is
  *   <region>.previous.f32      last night's order: title densities, then variant shares; absent on the first night
  */
+import type { TitleListing } from '#upstream/contract.ts';
+
 export const BLOCK_BYTES = 4096;
+export const TITLE_CLASSES: readonly TitleListing['class'][] = ['catalogue', 'release', 'children'];
 
 export interface FleetDescription {
   readonly planDate: string;
@@ -31,22 +36,30 @@ export interface FleetRegion {
   readonly clusters: readonly FleetCluster[];
 }
 
-/** A cluster of equal boxes. */
+export interface FleetBox {
+  readonly applianceId: string;
+  readonly applianceClass: 'flash' | 'storage';
+  readonly storageBytes: number;
+  readonly servingBps: number;
+  readonly fillBytes: number; // a night
+}
+
 export interface FleetCluster {
   readonly clusterId: string;
   readonly siteId: string;
-  readonly boxes: readonly string[]; // applianceIds, sorted
-  readonly storageBytes: number; // per box
-  readonly servingBps: number; // per box
-  readonly fillBytes: number; // per box and night
-  readonly viewsPerDay: number; // forecast level
-  /** Last night's thresholds on last night's order; null before the first night. */
+  /** The cluster of the same region that takes what this one cannot serve; null: none is planned with it. */
+  readonly parentId: string | null;
+  readonly boxes: readonly FleetBox[]; // by applianceId
+  readonly viewsPerDay: number; // forecast level of its own viewers
+  /** What last night's plan gave each box on last night's order; null before the first night. */
   readonly previous: PreviousCuts | null;
 }
 
+/** A box holds its own files of at least `from` and less than `below`, and everything of at least `everywhereDensity`. */
 export interface PreviousCuts {
   readonly everywhereDensity: number;
-  readonly shareDensities: readonly number[]; // per box
+  readonly from: readonly number[]; // per box
+  readonly below: readonly number[];
 }
 
 export interface FleetCatalogue {
@@ -59,12 +72,14 @@ export interface FleetCatalogue {
 export interface WorldRollup {
   readonly views: Float32Array;
   readonly variants: Float32Array;
-  readonly priors: Float32Array;
+  readonly released: Int32Array;
+  readonly classes: Uint8Array;
 }
 
 export interface RegionRollup {
   readonly views: Float32Array;
   readonly variants: Float32Array;
   readonly placeable: Uint8Array;
+  readonly pins: Uint8Array | null;
   readonly previous: Float32Array | null;
 }

@@ -18,6 +18,13 @@ const VARIANTS = 30;
 const DAYS = 7;
 const REGIONS = ['de', 'fr', 'jp'];
 const SLOT_FACTOR = 16 / 86_400;
+/** Storage per box; below 500 MB a box is flash. Leaves `one` and `two` are under the exchange `mixed`. */
+const SHAPES: readonly { name: string; parent: string | null; boxes: readonly number[] }[] = [
+  { name: 'one', parent: 'mixed', boxes: [1e9] },
+  { name: 'two', parent: 'mixed', boxes: [1e9, 6e8] },
+  { name: 'four', parent: null, boxes: [1e9, 1e9, 1e9, 1e9] },
+  { name: 'mixed', parent: null, boxes: [1e9, 2e8, 8e8] },
+];
 const checkPlan = checker(PlanSchema);
 
 let directory: string;
@@ -51,7 +58,21 @@ before(async () => {
     'world.variants.f32',
     shares.map((share) => share / 1.6),
   );
-  writeArray(directory, 'world.priors.f32', new Float32Array(TITLES).fill(1));
+  const day = Date.UTC(2026, 10, 20) / 86_400_000;
+  const released = Int32Array.from({ length: TITLES }, (_, title) =>
+    title % 50 === 7 ? day - (title % 9) : day - 500,
+  );
+  writeArray(directory, 'released.i32', released);
+  writeArray(
+    directory,
+    'classes.u8',
+    released
+      .map((at) => (at > day - 20 ? 1 : 0))
+      .reduce((bytes, value, at) => {
+        bytes[at] = value;
+        return bytes;
+      }, new Uint8Array(TITLES)),
+  );
   for (const region of REGIONS) {
     writeArray(directory, `${region}.views.f32`, views(1e5));
     writeArray(
@@ -61,6 +82,8 @@ before(async () => {
     );
     const placeable = Uint8Array.from({ length: TITLES }, () => (random.next() < 0.9 ? 1 : 0));
     writeArray(directory, `${region}.placeable.u8`, placeable);
+    const pins = Uint8Array.from({ length: TITLES }, (_, title) => (title === 57 ? 1 : 0));
+    if (region !== 'fr') writeArray(directory, `${region}.pins.u8`, pins);
   }
   fleet = {
     planDate: '2026-11-20',
@@ -70,13 +93,17 @@ before(async () => {
     days: DAYS,
     regions: REGIONS.map((regionId) => ({
       regionId,
-      clusters: [1, 2, 4].map((boxes) => ({
-        clusterId: `${regionId}-${boxes}`,
-        siteId: `${regionId}-${boxes}`,
-        boxes: Array.from({ length: boxes }, (_, at) => `${regionId}-${boxes}-${at}`),
-        storageBytes: 1e9,
-        servingBps: boxes === 4 ? 2e7 : 1e12,
-        fillBytes: 1e9,
+      clusters: SHAPES.map((shape) => ({
+        clusterId: `${regionId}-${shape.name}`,
+        siteId: `${regionId}-${shape.name}`,
+        parentId: shape.parent === null ? null : `${regionId}-${shape.parent}`,
+        boxes: shape.boxes.map((storageBytes, at) => ({
+          applianceId: `${regionId}-${shape.name}-${at}`,
+          applianceClass: storageBytes < 5e8 ? ('flash' as const) : ('storage' as const),
+          storageBytes,
+          servingBps: shape.name === 'four' ? 2e7 : 1e12,
+          fillBytes: 1e9,
+        })),
         viewsPerDay: 1e6,
         previous: null,
       })),
@@ -97,7 +124,7 @@ before(async () => {
       ...region,
       clusters: region.clusters.map((cluster) => ({
         ...cluster,
-        fillBytes: 1e8,
+        boxes: cluster.boxes.map((box) => ({ ...box, fillBytes: 2e8 })),
         previous: cuts.get(cluster.clusterId) ?? null,
       })),
     })),
@@ -122,6 +149,7 @@ function planned(workers: number, name: string): Promise<FleetResult> {
     workers,
     slotFactor: SLOT_FACTOR,
     churnShare: 0.25,
+    hopWorth: 0.8,
   });
 }
 
@@ -154,9 +182,10 @@ test('every plan expands to exactly the bytes that were planned, within disk and
     );
     const order = orderOf(result.regionId);
     const plans = lines.map((line) => peekPayload(line) as Plan);
-    result.clusters.forEach((cluster, at) => {
-      const { storageBytes, fillBytes, boxes } = region.clusters[at];
-      boxes.forEach((applianceId, box) => {
+    result.clusters.forEach((cluster) => {
+      const described = region.clusters.find(({ clusterId }) => clusterId === cluster.clusterId);
+      assert.ok(described !== undefined);
+      described.boxes.forEach(({ applianceId, storageBytes, fillBytes }, box) => {
         const plan = plans.find((entry) => entry.applianceId === applianceId);
         assert.ok(plan !== undefined && checkPlan(plan).ok, applianceId);
         if (plan.keep !== undefined) kept++;
@@ -164,8 +193,12 @@ test('every plan expands to exactly the bytes that were planned, within disk and
         assert.ok(cluster.bytes[box] <= storageBytes && cluster.filledBytes[box] <= fillBytes);
         assert.ok(cluster.bytes[box] > 0.8 * storageBytes, `${applianceId} is half empty`);
       });
-      assert.ok(cluster.cuts.valueBps <= cluster.cuts.boundBps * (1 + 1e-9));
-      assert.ok(cluster.cuts.valueBps > 0.9 * cluster.cuts.boundBps, cluster.clusterId);
+      const { valueBps, boundBps, servedBps, demandBps, ownDemandBps } = cluster.figures;
+      assert.ok(valueBps <= boundBps * (1 + 1e-9));
+      assert.ok(valueBps > 0.9 * boundBps, `${cluster.clusterId}: ${valueBps} of ${boundBps}`);
+      assert.ok(servedBps <= demandBps);
+      assert.ok(demandBps >= ownDemandBps * (1 - 1e-9));
+      assert.equal(demandBps > ownDemandBps * 1.001, cluster.clusterId.endsWith('mixed'));
     });
   }
   assert.ok(kept > 0, 'some box keeps what it would not fill');

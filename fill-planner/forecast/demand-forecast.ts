@@ -100,9 +100,7 @@ export function forecastDemand(
   const verdict: ForecastVerdict = {
     kind: 'fell-back',
     toDay: isoDayOf(doubt.lastGood),
-    why:
-      `the error of ${isoDayOf(doubt.jumpedOn)} is ${percent(doubt.wape)} where ${percent(doubt.usual)} is usual ` +
-      `(limit ${percent(doubt.limit)}): the records since ${isoDayOf(doubt.lastGood)} are not used`,
+    why: whyDoubted(doubt),
   };
   return assemble(
     catalogue,
@@ -136,7 +134,7 @@ function learn(
   };
 }
 
-interface Doubt {
+export interface Doubt {
   readonly lastGood: number;
   readonly jumpedOn: number;
   readonly wape: number;
@@ -144,8 +142,15 @@ interface Doubt {
   readonly limit: number;
 }
 
+export function whyDoubted(doubt: Doubt): string {
+  return (
+    `the error of ${isoDayOf(doubt.jumpedOn)} is ${percent(doubt.wape)} where ${percent(doubt.usual)} is usual ` +
+    `(limit ${percent(doubt.limit)}): the records since ${isoDayOf(doubt.lastGood)} are not used`
+  );
+}
+
 /** Null where the last night was trusted. */
-function doubtOf({ nights }: TitleShares): Doubt | null {
+export function doubtOf({ nights }: Pick<TitleShares, 'nights'>): Doubt | null {
   let state = FRESH_GUARD;
   let verdict: GuardVerdict = { kind: 'trusted' };
   let lastGood = nights.length > 0 ? nights[0].day : 0;

@@ -5,7 +5,7 @@
  * Invariants: (1) no box holds more than its storage or newly fills more than its fill allowance
  *             (2) same problem, bands and multipliers, same placement
  */
-import { bucketOwners, SHARE_BUCKETS } from '../contract.ts';
+import { bucketOwners, SHARE_BUCKETS } from '../rendezvous.ts';
 import type { Multipliers } from './bound.ts';
 import type { BoxType, ClusterProblem } from './problem.ts';
 

@@ -8,11 +8,16 @@
 import { createHash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import type { JWK } from '#base/jws.ts';
-import type { FleetCatalogue, FleetDescription, FleetRegion } from '../fleet-files.ts';
-import type { WorldShares } from '../region-demand.ts';
-import { worldSharesOf } from '../region-demand.ts';
-import { STAGES, type FleetClusterPlan, type Stage } from '../region-job.ts';
-import { readCatalogue, readFleet, readWorld } from './fleet-disk.ts';
+import { JWS_TYPE } from '#control-plane/contract.ts';
+import type {
+  FleetCatalogue,
+  FleetCluster,
+  FleetDescription,
+  FleetRegion,
+} from '../fleet-files.ts';
+import { worldSharesOf, type WorldShares } from '../region-demand.ts';
+import { fleetFamiliesOf, STAGES, type FleetClusterPlan, type Stage } from '../region-job.ts';
+import { catalogueSlices, readFleet, readWorld, type ReadSlice } from './fleet-disk.ts';
 
 const BOXES_PER_PART = 400; // some seconds of work: enough to pay for finding the candidates again
 
@@ -23,6 +28,8 @@ export interface FleetRun {
   readonly workers: number;
   readonly slotFactor: number;
   readonly churnShare: number;
+  /** What a bit served one tier higher is worth of one served below. */
+  readonly hopWorth: number;
   /** Which part of the fleet; all of it where it is left out. */
   readonly regions?: readonly string[];
   readonly sites?: readonly string[];
@@ -44,7 +51,7 @@ export interface RegionResult {
 
 /** What a thread is asked for. */
 export interface RegionPart {
-  readonly region: FleetRegion; // with this part's clusters only
+  readonly region: FleetRegion; // with this part's clusters only: whole families
   readonly part: number;
   readonly largestBytes: number;
 }
@@ -60,26 +67,37 @@ export interface FleetResult {
   readonly seconds: number; // wall, reading included
   /** Seconds of work per stage, summed over threads. */
   readonly stageSeconds: Readonly<Record<Stage, number>>;
+  readonly problems: readonly string[];
 }
+
+/** What the pool tells a thread: first what to read, then what to plan with, then part by part; null ends it. */
+export type ThreadOrder =
+  | { readonly kind: 'read'; readonly slices: readonly ReadSlice[] }
+  | { readonly kind: 'data'; readonly data: FleetThreadData }
+  | { readonly kind: 'part'; readonly part: RegionPart }
+  | null;
+
+/** And what it answers. */
+export type ThreadAnswer =
+  | { readonly kind: 'read'; readonly seconds: number }
+  | { readonly kind: 'part'; readonly result: PartResult };
 
 export interface FleetThreadData {
   readonly directory: string;
   readonly out: string;
   readonly planKey: JWK;
+  readonly planType: string; // `typ` of a signed plan
   readonly fleet: FleetDescription;
   readonly catalogue: FleetCatalogue;
   readonly world: WorldShares;
   readonly slotFactor: number;
   readonly churnShare: number;
+  readonly hopWorth: number;
 }
 
 export async function planFleet(run: FleetRun): Promise<FleetResult> {
   const startMs = performance.now();
   const fleet = readFleet(run.directory);
-  const catalogue = readCatalogue(run.directory, fleet);
-  const rollup = readWorld(run.directory, fleet);
-  const readSeconds = (performance.now() - startMs) / 1000;
-  const world = worldSharesOf(fleet, rollup);
   const regions = chosenRegions(fleet, run);
   // The longest first, so that no thread is left with a large one at the end.
   const queue = regions
@@ -90,39 +108,66 @@ export async function planFleet(run: FleetRun): Promise<FleetResult> {
         (a.region.regionId < b.region.regionId ? -1 : 1) ||
         a.part - b.part,
     );
-  const jobs = queue.length;
-  const results: PartResult[] = [];
-  const { directory, out, planKey, slotFactor, churnShare } = run;
-  const data: FleetThreadData = {
-    directory,
-    out,
-    planKey,
-    fleet: { ...fleet, regions: [] },
-    catalogue,
-    world,
-    slotFactor,
-    churnShare,
-  };
-  const threads = Array.from({ length: Math.min(run.workers, queue.length) }, () =>
-    runThread(data, queue, (result) => {
-      results.push(result);
-      run.onRegion?.(results.length, jobs);
-    }),
+  // Threads read the catalogue while this one reads and forecasts the world.
+  const { catalogue, slices } = catalogueSlices(run.directory, fleet);
+  const threads = Array.from({ length: Math.max(1, run.workers) }, () => new PlanningThread());
+  const reading = Promise.all(
+    threads.map((thread, at) =>
+      thread.read(slices.filter((_, slice) => slice % threads.length === at)),
+    ),
   );
-  await Promise.all(threads);
-  const total = (stage: Stage): number =>
-    results.reduce((sum, result) => sum + result.seconds[stage], 0);
-  const stageSeconds = Object.fromEntries(STAGES.map((stage) => [stage, total(stage)])) as Record<
-    Stage,
-    number
-  >;
-  stageSeconds.read += readSeconds;
-  return {
-    fleet,
-    regions: merged(results),
-    seconds: (performance.now() - startMs) / 1000,
-    stageSeconds,
-  };
+  reading.catch(() => undefined); // looked at below, unless reading the world fails first
+  try {
+    const worldMs = performance.now();
+    const rollup = readWorld(run.directory, fleet);
+    const forecastMs = performance.now();
+    const world = worldSharesOf(fleet, rollup);
+    const forecastSeconds = (performance.now() - forecastMs) / 1000;
+    const readSeconds = (await reading).reduce(
+      (sum, seconds) => sum + seconds,
+      (forecastMs - worldMs) / 1000,
+    );
+    const { directory, out, planKey, slotFactor, churnShare, hopWorth } = run;
+    const data: FleetThreadData = {
+      directory,
+      out,
+      planKey,
+      planType: JWS_TYPE.plan,
+      fleet: { ...fleet, regions: [] },
+      catalogue,
+      world,
+      slotFactor,
+      churnShare,
+      hopWorth,
+    };
+    const jobs = queue.length;
+    const results: PartResult[] = [];
+    await Promise.all(
+      threads.map((thread) =>
+        thread.plan(data, queue, (result) => {
+          results.push(result);
+          run.onRegion?.(results.length, jobs);
+        }),
+      ),
+    );
+    const stageSeconds = Object.fromEntries(
+      STAGES.map((stage) => [
+        stage,
+        results.reduce((sum, result) => sum + result.seconds[stage], 0),
+      ]),
+    ) as Record<Stage, number>;
+    stageSeconds.read += readSeconds;
+    stageSeconds.forecast += forecastSeconds;
+    return {
+      fleet,
+      regions: merged(results),
+      seconds: (performance.now() - startMs) / 1000,
+      stageSeconds,
+      problems: world.problems,
+    };
+  } finally {
+    for (const thread of threads) await thread.end();
+  }
 }
 
 function chosenRegions(fleet: FleetDescription, run: FleetRun): readonly FleetRegion[] {
@@ -137,18 +182,24 @@ function chosenRegions(fleet: FleetDescription, run: FleetRun): readonly FleetRe
     .filter((region) => region.clusters.length > 0);
 }
 
-/** Parts of at most so many boxes, in the order of the region's clusters: the same whatever runs them. */
+/** Whole families, at most so many boxes unless one has more, in the order of the region's families: the same whatever runs them. */
 function partsOf(region: FleetRegion, boxesMax: number): readonly RegionPart[] {
-  const largestBytes = Math.max(0, ...region.clusters.map((c) => c.storageBytes * c.boxes.length));
-  const parts: FleetRegion['clusters'][number][][] = [];
+  const storageOf = ({ boxes }: FleetCluster): number =>
+    boxes.reduce((sum, box) => sum + box.storageBytes, 0);
+  const parts: FleetCluster[][] = [];
   let boxes = Infinity;
-  for (const cluster of region.clusters) {
-    if (boxes + cluster.boxes.length > boxesMax) {
+  let largestBytes = 0;
+  for (const family of fleetFamiliesOf(region.clusters)) {
+    const count = family.reduce((sum, cluster) => sum + cluster.boxes.length, 0);
+    if (boxes + count > boxesMax) {
       parts.push([]);
       boxes = 0;
     }
-    parts[parts.length - 1].push(cluster);
-    boxes += cluster.boxes.length;
+    parts[parts.length - 1].push(...family);
+    boxes += count;
+    // A tier above begins where its leaves end.
+    const most = family.map(storageOf).sort((a, b) => b - a);
+    largestBytes = Math.max(largestBytes, most[0] + (most[1] ?? 0));
   }
   return parts.map((clusters, part) => ({ region: { ...region, clusters }, part, largestBytes }));
 }
@@ -188,24 +239,69 @@ function merged(parts: readonly PartResult[]): readonly RegionResult[] {
     .sort((a, b) => (a.regionId < b.regionId ? -1 : 1));
 }
 
-function runThread(
-  data: FleetThreadData,
-  queue: RegionPart[],
-  onResult: (result: PartResult) => void,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./fleet-worker.ts', import.meta.url), { workerData: data });
-    const next = (): void => {
-      worker.postMessage(queue.shift() ?? null);
+/** One worker and the question it was last asked. */
+class PlanningThread {
+  readonly #worker = new Worker(new URL('./fleet-worker.ts', import.meta.url));
+  #waiting: {
+    readonly resolve: (answer: ThreadAnswer) => void;
+    readonly reject: (thrown: Error) => void;
+  } | null = null;
+  #failure: Error | null = null;
+
+  constructor() {
+    const fail = (thrown: Error): void => {
+      this.#failure ??= thrown;
+      this.#waiting?.reject(thrown);
+      this.#waiting = null;
     };
-    worker.on('message', (result: PartResult) => {
-      onResult(result);
-      next();
+    this.#worker.on('message', (answer: ThreadAnswer) => {
+      const waiting = this.#waiting;
+      this.#waiting = null;
+      waiting?.resolve(answer);
     });
-    worker.on('error', reject);
-    worker.on('exit', (code) =>
-      code === 0 ? resolve() : reject(new Error(`a planning thread ended with status ${code}`)),
-    );
-    next();
-  });
+    this.#worker.on('error', (thrown) => {
+      fail(thrown instanceof Error ? thrown : new Error(String(thrown)));
+    });
+    this.#worker.on('exit', (code) => {
+      if (code !== 0) fail(new Error(`a planning thread ended with status ${code}`));
+    });
+  }
+
+  async read(slices: readonly ReadSlice[]): Promise<number> {
+    const answer = await this.#ask({ kind: 'read', slices });
+    return answer.kind === 'read' ? answer.seconds : 0;
+  }
+
+  /** Parts of the region that it planned last come first: what the region's parts share is still there. */
+  async plan(
+    data: FleetThreadData,
+    queue: RegionPart[],
+    onResult: (result: PartResult) => void,
+  ): Promise<void> {
+    this.#worker.postMessage({ kind: 'data', data } satisfies ThreadOrder);
+    let last = '';
+    for (;;) {
+      const same = queue.findIndex(({ region }) => region.regionId === last);
+      const [part] = queue.splice(Math.max(0, same), 1);
+      if (part === undefined) return;
+      last = part.region.regionId;
+      const answer = await this.#ask({ kind: 'part', part });
+      if (answer.kind === 'part') onResult(answer.result);
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #ask(order: ThreadOrder): Promise<ThreadAnswer> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== null) {
+        reject(this.#failure);
+        return;
+      }
+      this.#waiting = { resolve, reject };
+      this.#worker.postMessage(order);
+    });
+  }
 }
