@@ -116,6 +116,7 @@ function bytesPerObjectOf(trace: Trace, policy: string, capacityBytes: number): 
     objects: trace.objects,
     capacityBytes,
     nextAt: () => new Int32Array(0),
+    secondsAt: (at) => at,
   });
   const bytes = process.memoryUsage().arrayBuffers - before;
   kept.bytesHeld();

@@ -3,7 +3,7 @@
  */
 import type { ManifestEntry, ManifestHeader } from '#control-plane/contract.ts';
 import type { FileId } from '#upstream/contract.ts';
-import type { WantedFile } from '../store/store.ts';
+import type { WantedFile } from '../store/wanted-files.ts';
 
 const FILES_PER_PIECE = 5000; // between two turns of the event loop: some 10 ms
 const INDEX_MAX = 2 ** 21; // above MANIFEST_ENTRIES_MAX; 32 + 21 bits are exact in a double

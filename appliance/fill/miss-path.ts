@@ -171,16 +171,19 @@ export class MissPath {
     from: string,
   ): Promise<void> {
     const { store, log } = this.#deps;
-    const admission = store.admit(missed.fileId, chunk.index, chunk.bytes.length);
+    const { fileId, forecastPerDay } = missed;
+    const bytes = chunk.bytes.length;
+    const admission = store.admit({ fileId, index: chunk.index, bytes, forecastPerDay });
     if (admission.verdict === 'pass') return;
     const begun = await store.begin({
-      fileId: missed.fileId,
+      fileId,
       sizeBytes: missed.sizeBytes,
       titles: [missed.titleId],
       isPinned: false,
-      forecastPerDay: missed.forecastPerDay,
+      forecastPerDay,
       chunkList: file.encoded,
       from,
+      isOnTrial: admission.verdict === 'keep-on-trial',
     });
     const wrote = begun.ok ? await store.writeChunk(begun.value, chunk, from) : begun;
     if (wrote.ok) return;

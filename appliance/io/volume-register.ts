@@ -8,7 +8,7 @@ import { Type, type Static } from 'typebox';
 import { checker } from '#base/config.ts';
 import type { Logger } from '#base/log.ts';
 import type { Volume } from '../store/volume.ts';
-import { outText } from '../store/store.ts';
+import { outText } from '../store/disk-watch.ts';
 import { openVolume, type VolumeSpec } from './disk-volume.ts';
 import type { KeptDocuments } from './kept-documents.ts';
 

@@ -10,11 +10,9 @@
  *             (3) a chunk found bad is never served again under any cached name: its entry gets a new serial first
  *             (4) sum of footprints <= capacity of each volume, unless its pinned files alone are more
  */
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
 import { failed, success, type Failure, type Outcome } from '#base/outcome.ts';
-import { MIB } from '#base/units.ts';
 import {
   CHUNK_BYTES,
   decodeChunkList,
@@ -22,23 +20,24 @@ import {
   type FileId,
   type TitleId,
 } from '#upstream/contract.ts';
-import { decideAdmission, type Admission } from './admission.ts';
+import type { Admission } from './admission.ts';
+import { ChunkLists } from './chunk-lists.ts';
 import { ChunkSet } from './chunk-set.ts';
+import { Departures } from './departures.ts';
+import { DiskWatch } from './disk-watch.ts';
 import { StoredEntry } from './entry.ts';
 import { GroupCommit } from './group-commit.ts';
-import { viewsPerDay, warmed } from './heat.ts';
+import { COLD, HALF_LIFE_MS, viewsPerDay, warmed } from './heat.ts';
 import { Holdings } from './holdings.ts';
 import { OpenFiles, type OpenFile } from './open-files.ts';
 import { choosePlacement } from './placement.ts';
+import { ReactiveRoom, type MissedChunk } from './reactive-room.ts';
 import { verifyChunk, type VerifiedChunk } from './verified-chunk.ts';
-import { FULL_PAUSE_MS, READ_ERRORS_MAX, VolumeState } from './volume-state.ts';
-import { isSlowDisk, noteProbe } from './volume-speed.ts';
-import type { CatalogueChange, CatalogueRow, Volume } from './volume.ts';
+import { VolumeState } from './volume-state.ts';
+import type { CatalogueRow, Volume } from './volume.ts';
+import { takeWanted, type WantedFile } from './wanted-files.ts';
 
-const CHUNK_LISTS_BYTES_MAX = 64 * MIB; // 2 M hashes: the lists in use, not the 240 M that exist
 const FILES_OPEN_IDLE_MAX = 2048;
-const FETCHED_ONCE_MAX = 65_536;
-const ROWS_PER_COMMIT_MAX = 5000; // a commit of that many rows blocks for some 20 ms
 const HEAT_ROWS_PER_FLUSH_MAX = 2000;
 const ROWS_PER_PAGE = 1000; // read between two turns of the event loop: some 10 ms
 
@@ -63,12 +62,8 @@ export interface NewFile {
   readonly forecastPerDay: number;
   readonly chunkList: Buffer; // encoded; checked here again
   readonly from: string;
-}
-
-export interface WantedFile {
-  readonly titles: readonly TitleId[];
-  readonly sizeBytes: number;
-  readonly density: number;
+  /** It was pulled through at its first request: reactive-set.ts. */
+  readonly isOnTrial?: boolean;
 }
 
 export interface StoreFigures {
@@ -88,14 +83,12 @@ export class Store {
   readonly #volumes: readonly VolumeState[];
   readonly #entries = new Map<FileId, StoredEntry>();
   readonly #openFiles: OpenFiles;
-  readonly #leaving = new Map<FileId, Promise<void>>();
   readonly #beginning = new Map<FileId, Promise<Outcome<StoredEntry>>>();
-  readonly #fetchedOnce = new LRUCache<string, true>({ max: FETCHED_ONCE_MAX });
   readonly #heatChanged = new Set<StoredEntry>();
-  readonly #chunkLists = new LRUCache<FileId, ChunkList>({
-    maxSize: CHUNK_LISTS_BYTES_MAX,
-    sizeCalculation: (list) => list.hashes.length + 200,
-  });
+  readonly #chunkLists = new ChunkLists();
+  readonly #watch: DiskWatch;
+  readonly #departures: Departures;
+  readonly #room: ReactiveRoom;
   readonly #loaded = Promise.withResolvers<void>();
   #fillDensity = 0;
   #chunksCorrupt = 0;
@@ -106,6 +99,20 @@ export class Store {
     this.#deps = deps;
     this.holdings = new Holdings(Math.floor(deps.nowMs()));
     this.#volumes = deps.volumes.map((volume, at) => new VolumeState(at, volume));
+    this.#watch = new DiskWatch({
+      clock: deps.clock,
+      log: deps.log,
+      volumes: this.#volumes,
+      onOut: (state, why) => this.#volumeOut(state, why),
+    });
+    this.#departures = new Departures((state, failure) => this.#watch.failed(state, failure));
+    this.#room = new ReactiveRoom({
+      clock: deps.clock,
+      nowMs: deps.nowMs,
+      volumes: this.#volumes,
+      find: (fileId) => this.#entries.get(fileId),
+      evict: (entry) => this.#evict(entry),
+    });
     this.#openFiles = new OpenFiles(
       FILES_OPEN_IDLE_MAX,
       (entry) => this.#volumes[entry.volumeAt].volume.files,
@@ -115,7 +122,7 @@ export class Store {
       state.group = new GroupCommit(state.volume, this.#openFiles, deps.clock, {
         whole: (entry) => this.#becameWhole(entry),
         lost: (entry, chunks, failure) => this.#chunksLost(entry, chunks, failure),
-        commitFailed: (failure) => this.#diskFailed(state, failure),
+        commitFailed: (failure) => this.#watch.failed(state, failure),
       });
     }
     if (deps.loads !== 'later')
@@ -177,35 +184,27 @@ export class Store {
 
   /** The checked chunk list of a file that is here, wholly or partly. */
   async chunkList(entry: StoredEntry): Promise<Outcome<ChunkList>> {
-    const known = this.#chunkLists.get(entry.fileId);
-    if (known !== undefined) return success(known);
     const { volume } = this.#volumes[entry.volumeAt];
-    const encoded = await volume.files.readChunkList(entry.fileId);
-    if (!encoded.ok) {
-      this.#openFailed(entry, encoded.failure);
-      return encoded;
-    }
-    const list = decodeChunkList(encoded.value, entry.fileId);
-    if (!list.ok || list.value.sizeBytes !== entry.sizeBytes) {
-      const why = list.ok ? 'another size' : list.failure;
-      this.#lose(entry, `its chunk list on ${volume.name} is bad (${why})`);
-      return failed({
-        code: 'chunk-list-bad',
-        source: 'disk',
-        retry: 'another-source',
-        detail: `${entry.fileId}: the chunk list on ${volume.name} is bad (${why}); the file was dropped`,
-      });
-    }
-    this.#chunkLists.set(entry.fileId, list.value);
+    const list = await this.#chunkLists.of(entry, volume);
+    if (list.ok) return list;
+    if (list.failure.code === 'chunk-list-bad') this.#lose(entry, list.failure.detail);
+    else this.#openFailed(entry, list.failure);
     return list;
   }
 
   /** A viewer or a peer took `bytes` of it. */
   accessed(entry: StoredEntry, bytes: number): void {
     const nowMs = this.#deps.nowMs();
-    entry.heat = warmed(entry.heat, bytes / entry.sizeBytes, nowMs);
+    const { reactive } = this.#volumes[entry.volumeAt];
+    const views = bytes / entry.sizeBytes;
+    entry.heat = warmed(
+      entry.heat,
+      views,
+      nowMs,
+      entry.isPinned ? HALF_LIFE_MS : reactive.halfLifeMs,
+    );
     this.#heatChanged.add(entry);
-    if (!entry.isPinned && !entry.isGone) this.#volumes[entry.volumeAt].order.place(entry, nowMs);
+    if (!entry.isPinned && !entry.isGone) reactive.used(entry, nowMs, views);
   }
 
   /** Reads one chunk back and compares its hash: for the scrub and for samples of what is served. */
@@ -221,7 +220,7 @@ export class Store {
     const startMs = this.#deps.clock.monotonicMs();
     const read = await this.#filesOf(entry).read(file.value.content, bytes, offset);
     this.release(file.value);
-    this.#probed(this.#volumes[entry.volumeAt], this.#deps.clock.monotonicMs() - startMs);
+    this.#watch.probed(this.#volumes[entry.volumeAt], this.#deps.clock.monotonicMs() - startMs);
     if (!read.ok) {
       this.#readFailed(
         entry,
@@ -259,14 +258,14 @@ export class Store {
         detail: `${file.fileId}: the chunk list from ${file.from} is ${list.ok ? 'for another size' : list.failure}`,
       });
     }
-    await this.#leaving.get(file.fileId);
+    await this.#departures.settled(file.fileId);
     if (!this.isLoaded) await this.#loaded.promise; // what is free is not known before
     const nowMs = this.#deps.nowMs();
     const needBytes = file.isPinned ? file.sizeBytes : Math.min(file.sizeBytes, CHUNK_BYTES);
     const rooms = this.#volumes.map((state) => state.room(this.#deps.clock.monotonicMs()));
-    const heat = { count: 0, atMs: nowMs };
+    const heat = this.#room.takeBack(file.fileId) ?? COLD;
     const at = choosePlacement(rooms, needBytes, viewsPerDay(heat, file.forecastPerDay, nowMs));
-    if (at === 'no-room' || !this.#makeRoom(this.#volumes[at], needBytes)) {
+    if (at === 'no-room' || !this.#room.make(this.#volumes[at], needBytes)) {
       return failed(this.#noRoom(needBytes));
     }
     const state = this.#volumes[at];
@@ -276,16 +275,17 @@ export class Store {
       new ChunkSet(list.value.chunkCount),
       false,
     );
+    entry.heat = heat;
     state.account(entry, 1); // before anything awaits: the room is taken
     const made = await this.#makeFiles(state, entry, file.chunkList);
     if (!made.ok || !state.isUp) {
       if (state.isUp) state.account(entry, -1);
-      if (!made.ok) this.#diskFailed(state, made.failure);
+      if (!made.ok) this.#watch.failed(state, made.failure);
       return made.ok ? failed(this.#noRoom(needBytes)) : made;
     }
     this.#entries.set(entry.fileId, entry);
-    this.#chunkLists.set(entry.fileId, list.value);
-    if (!entry.isPinned) state.order.place(entry, nowMs);
+    this.#chunkLists.set(list.value);
+    if (!entry.isPinned) state.reactive.enter(entry, nowMs, file.isOnTrial === true);
     return success(entry);
   }
 
@@ -315,7 +315,7 @@ export class Store {
     const state = this.#volumes[entry.volumeAt];
     if (entry.isGone) return failed(leftFailure(entry));
     if (entry.has(chunk.index)) return success('already');
-    if (!entry.isPinned && !this.#makeRoom(state, chunk.bytes.length, entry)) {
+    if (!entry.isPinned && !this.#room.make(state, chunk.bytes.length, entry)) {
       return failed(this.#noRoom(chunk.bytes.length));
     }
     const file = await this.#openFiles.take(entry, true);
@@ -327,50 +327,20 @@ export class Store {
     const written = await state.volume.files.write(file.value.content, chunk.bytes, offset);
     this.#openFiles.release(file.value);
     if (!written.ok) {
-      this.#diskFailed(state, written.failure);
+      this.#watch.failed(state, written.failure);
       return written;
     }
     if (entry.isGone) return failed(leftFailure(entry));
     if (entry.readable === null || !entry.readable.add(chunk.index)) return success('already');
-    state.account(entry, -1);
-    entry.presentBytes += chunk.bytes.length;
-    state.account(entry, 1);
+    state.resize(entry, chunk.bytes.length);
     entry.from = from;
     state.group.add(entry, chunk.index);
     return success('stored');
   }
 
   /** Whether a chunk that was fetched on demand is kept. Remembers that it was fetched. */
-  admit(fileId: FileId, index: number, bytes: number): Admission {
-    const entry = this.#entries.get(fileId);
-    const nowMs = this.#deps.nowMs();
-    const key = `${fileId}:${index}`;
-    const isSecondHit = this.#fetchedOnce.has(key);
-    this.#fetchedOnce.set(key, true);
-    const usable = this.#volumes.filter(
-      (state) => state.isUp && this.#deps.clock.monotonicMs() >= state.fullUntilMs,
-    );
-    const states =
-      entry === undefined ? usable : usable.filter((state) => state.at === entry.volumeAt);
-    let victimViewsPerDay: number | null = null;
-    for (const state of states) {
-      const victim = state.order.victim(nowMs, (candidate) => candidate !== entry);
-      if (victim === null) continue;
-      const views = viewsPerDay(victim.heat, victim.forecastPerDay, nowMs);
-      if (victimViewsPerDay === null || views < victimViewsPerDay) victimViewsPerDay = views;
-    }
-    return decideAdmission({
-      isPinned: entry?.isPinned ?? false,
-      hasFreeRoom: states.some((state) => state.freeBytes >= bytes),
-      isSecondHit,
-      viewsPerDay: viewsPerDay(
-        entry?.heat ?? { count: 0, atMs: nowMs },
-        entry?.forecastPerDay ?? 0,
-        nowMs,
-      ),
-      fillDensity: this.#fillDensity,
-      victimViewsPerDay,
-    });
+  admit(missed: MissedChunk): Admission {
+    return this.#room.admit(missed, this.#fillDensity);
   }
 
   /** A chunk turned out bad: it is not here any more, on the disk's catalogue too, before this returns. */
@@ -385,7 +355,7 @@ export class Store {
     this.#withdraw(entry, [index]);
     const committed = state.volume.catalogue.commit([{ kind: 'put', row: entry.toRow() }]);
     const synced = committed.ok ? await state.volume.catalogue.sync() : committed;
-    if (!synced.ok) this.#diskFailed(state, synced.failure);
+    if (!synced.ok) this.#watch.failed(state, synced.failure);
   }
 
   /** Takes chunks out of what is readable and durable, in memory. */
@@ -396,13 +366,13 @@ export class Store {
       entry.durable = entry.readable.copy();
       this.holdings.remove(entry.fileId);
     }
-    state.account(entry, -1);
+    let bytes = 0;
     for (const index of chunks) {
-      if (entry.readable.remove(index)) entry.presentBytes -= entry.chunkBytes(index);
+      if (entry.readable.remove(index)) bytes += entry.chunkBytes(index);
       entry.durable?.remove(index);
       state.group.forgetChunk(entry, index);
     }
-    state.account(entry, 1);
+    state.resize(entry, -bytes);
     entry.renewSerial();
     this.#openFiles.detach(entry);
   }
@@ -423,45 +393,15 @@ export class Store {
    */
   async setWanted(wanted: ReadonlyMap<FileId, WantedFile>, fillDensity: number): Promise<void> {
     this.#fillDensity = fillDensity;
-    const nowMs = this.#deps.nowMs();
-    const changes: CatalogueChange[][] = this.#volumes.map(() => []);
-    let looked = 0;
-    for (const entry of this.#entries.values()) {
-      if (++looked % ROWS_PER_COMMIT_MAX === 0)
-        await new Promise((resolve) => setImmediate(resolve));
-      if (entry.isGone) continue;
-      const want = wanted.get(entry.fileId);
-      const isPinned = want !== undefined;
-      const density = want?.density ?? 0;
-      const titles = want === undefined ? entry.titles : union(entry.titles, want.titles);
-      if (
-        entry.isPinned === isPinned &&
-        entry.forecastPerDay === density &&
-        titles === entry.titles
-      ) {
-        continue;
-      }
-      const state = this.#volumes[entry.volumeAt];
-      state.account(entry, -1);
-      entry.isPinned = isPinned;
-      entry.forecastPerDay = density;
-      entry.titles = titles;
-      state.account(entry, 1);
-      if (isPinned) state.order.remove(entry);
-      else state.order.place(entry, nowMs);
-      changes[entry.volumeAt].push({ kind: 'put', row: entry.toRow() });
-    }
-    for (const [at, list] of changes.entries()) {
-      const state = this.#volumes[at];
-      for (let from = 0; from < list.length && state.isUp; from += ROWS_PER_COMMIT_MAX) {
-        const committed = state.volume.catalogue.commit(
-          list.slice(from, from + ROWS_PER_COMMIT_MAX),
-        );
-        if (!committed.ok) this.#diskFailed(state, committed.failure);
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      this.#makeRoom(state, 0); // a partial file that is pinned now takes all of its room
-    }
+    await takeWanted(
+      wanted,
+      this.#entries.values(),
+      this.#volumes,
+      this.#deps.nowMs(),
+      (state, failure) => this.#watch.failed(state, failure),
+    );
+    // A partial file that is pinned now takes all of its room.
+    for (const state of this.#volumes) this.#room.make(state, 0);
   }
 
   /** A file was shown, by signed data, to belong to a title. */
@@ -474,12 +414,12 @@ export class Store {
   /** Takes a file out: memory at once, the disk when it comes to it. */
   drop(entry: StoredEntry): void {
     this.#forget(entry);
-    this.#leave(entry);
+    this.#departures.leave(this.#volumes[entry.volumeAt], entry.fileId);
   }
 
   /** Resolves once a file that was dropped has left its disk and the disk's catalogue. */
   left(fileId: FileId): Promise<void> {
-    return this.#leaving.get(fileId) ?? Promise.resolve();
+    return this.#departures.settled(fileId);
   }
 
   /** Removes what lies on the disks without a row: the room of removals and beginnings that a power cut interrupted. */
@@ -487,30 +427,12 @@ export class Store {
     let removed = 0;
     for (const state of this.#volumes) {
       if (!state.isUp || !state.isLoaded) continue;
-      for await (const fileId of state.volume.files.named()) {
-        const entry = this.#entries.get(fileId);
-        const isKnown = entry !== undefined && entry.volumeAt === state.at;
-        if (isKnown || this.#leaving.has(fileId) || this.#beginning.has(fileId)) continue;
-        const removing = this.#removeStray(state, fileId);
-        // As if it were leaving: whoever begins the same file meanwhile waits.
-        const leaving = removing.then(() => {}).finally(() => this.#leaving.delete(fileId));
-        this.#leaving.set(fileId, leaving);
-        if ((await removing).ok) removed++;
-        await leaving;
-      }
+      removed += await this.#departures.sweep(
+        state,
+        (fileId) => this.#entries.get(fileId)?.volumeAt === state.at || this.#beginning.has(fileId),
+      );
     }
     return removed;
-  }
-
-  /** A file that another volume has too leaves this one's catalogue first. */
-  async #removeStray(state: VolumeState, fileId: FileId): Promise<Outcome<void>> {
-    const { catalogue, files } = state.volume;
-    if (catalogue.row(fileId) !== null) {
-      const committed = catalogue.commit([{ kind: 'remove', fileId }]);
-      const synced = committed.ok ? await catalogue.sync() : committed;
-      if (!synced.ok) return synced;
-    }
-    return files.remove(fileId);
   }
 
   // ---------------------------------------------------------------- state
@@ -539,11 +461,7 @@ export class Store {
 
   /** What is wrong with the disks, for health: empty when all is well. */
   problems(): readonly string[] {
-    const now = this.#deps.clock.monotonicMs();
-    return this.#volumes.flatMap((state) => {
-      if (state.outReason !== null) return [state.outReason];
-      return now < state.fullUntilMs && state.fullReason !== null ? [state.fullReason] : [];
-    });
+    return this.#watch.problems();
   }
 
   /** True while at least one volume serves. */
@@ -577,7 +495,7 @@ export class Store {
   async close(): Promise<void> {
     this.saveHeat();
     await this.flush();
-    await Promise.all(this.#leaving.values());
+    await this.#departures.allSettled();
     this.#openFiles.closeAll();
     for (const state of this.#volumes) state.volume.catalogue.close();
   }
@@ -593,7 +511,7 @@ export class Store {
     if (!state.isUp || state.isLoaded) return false;
     const page = state.volume.catalogue.page(state.loadedUntil, ROWS_PER_PAGE);
     if (!page.ok) {
-      this.takeOut(state, page.failure.detail);
+      this.#watch.takeOut(state, page.failure.detail);
       return false;
     }
     const nowMs = this.#deps.nowMs();
@@ -608,7 +526,7 @@ export class Store {
     const entry = StoredEntry.fromRow(state.at, row);
     this.#entries.set(entry.fileId, entry);
     state.account(entry, 1);
-    if (!entry.isPinned) state.order.place(entry, nowMs);
+    if (!entry.isPinned) state.reactive.enter(entry, nowMs, false);
     if (entry.isWhole) this.holdings.add(entry.fileId);
     return entry;
   }
@@ -617,18 +535,10 @@ export class Store {
     if (!entry.isGone) this.holdings.add(entry.fileId);
   }
 
-  /** Evicts until `bytes` fit; false where that cannot be. `except` stays. */
-  #makeRoom(state: VolumeState, bytes: number, except?: StoredEntry): boolean {
-    if (!state.isUp) return false;
-    const nowMs = this.#deps.nowMs();
-    while (state.volume.capacityBytes - state.usedBytes < bytes) {
-      const victim = state.order.victim(nowMs, (candidate) => candidate !== except);
-      if (victim === null) return false;
-      this.#filesEvicted++;
-      this.#deps.log.debug({ event: 'evicted', fileId: victim.fileId }, 'a reactive file left');
-      this.drop(victim);
-    }
-    return true;
+  #evict(entry: StoredEntry): void {
+    this.#filesEvicted++;
+    this.#deps.log.debug({ event: 'evicted', fileId: entry.fileId }, 'a reactive file left');
+    this.drop(entry);
   }
 
   #forget(entry: StoredEntry): void {
@@ -637,26 +547,12 @@ export class Store {
     entry.isGone = true;
     this.#entries.delete(entry.fileId);
     this.holdings.remove(entry.fileId);
-    state.order.remove(entry);
+    state.reactive.remove(entry);
     state.account(entry, -1);
     state.group.forget(entry);
     this.#heatChanged.delete(entry);
     this.#chunkLists.delete(entry.fileId);
     this.#openFiles.detach(entry);
-  }
-
-  /** Invariant 2: the catalogue forgets the file for good before its bytes go. */
-  #leave(entry: StoredEntry): void {
-    const state = this.#volumes[entry.volumeAt];
-    if (!state.isUp) return;
-    const leave = async (): Promise<void> => {
-      const committed = state.volume.catalogue.commit([{ kind: 'remove', fileId: entry.fileId }]);
-      const synced = committed.ok ? await state.volume.catalogue.sync() : committed;
-      const removed = synced.ok ? await state.volume.files.remove(entry.fileId) : synced;
-      if (!removed.ok) this.#diskFailed(state, removed.failure);
-    };
-    const leaving = leave().finally(() => this.#leaving.delete(entry.fileId));
-    this.#leaving.set(entry.fileId, leaving);
   }
 
   #lose(entry: StoredEntry, why: string): void {
@@ -672,56 +568,28 @@ export class Store {
     if (entry.isGone || failure.code === 'file-left') return;
     const state = this.#volumes[entry.volumeAt];
     if (failure.code === 'file-missing') this.#lose(entry, failure.detail);
-    else this.#diskFailed(state, failure);
+    else this.#watch.failed(state, failure);
   }
 
   #readFailed(entry: StoredEntry, offset: number, code: string): void {
     const state = this.#volumes[entry.volumeAt];
     const index = Math.floor(offset / CHUNK_BYTES);
     void this.dropChunk(entry, index, `reading it at offset ${offset} failed (${code})`);
-    if (code !== 'SHORT' && ++state.readErrors >= READ_ERRORS_MAX) {
-      this.takeOut(state, `${state.readErrors} read errors, the last: ${code}`);
-    }
-  }
-
-  /** A disk that is slow against its siblings is as bad for viewers as one that fails, only later. */
-  #probed(state: VolumeState, durationMs: number): void {
-    const siblings = this.#volumes
-      .filter((other) => other !== state && other.isUp && other.speed.lastP90Ms !== null)
-      .filter((other) => other.volume.speed === state.volume.speed)
-      .map((other) => other.speed.lastP90Ms!);
-    state.speed = noteProbe(state.speed, durationMs, siblings);
-    if (isSlowDisk(state.speed)) {
-      this.takeOut(
-        state,
-        `its reads take ${Math.round(state.speed.lastP90Ms ?? 0)} ms, its siblings' a fraction`,
-      );
-    }
+    this.#watch.readFailed(state, code);
   }
 
   #chunksLost(entry: StoredEntry, chunks: readonly number[], failure: Failure): void {
     if (!entry.isGone) this.#withdraw(entry, chunks);
-    this.#diskFailed(this.#volumes[entry.volumeAt], failure);
-  }
-
-  #diskFailed(state: VolumeState, failure: Failure): void {
-    if (failure.code === 'disk-full') {
-      state.fullUntilMs = this.#deps.clock.monotonicMs() + FULL_PAUSE_MS;
-      if (state.fullReason === null) {
-        this.#deps.log.error({ event: 'disk-full', volume: state.volume.name }, failure.detail);
-      }
-      state.fullReason = failure.detail;
-      return;
-    }
-    if (failure.source === 'disk') this.takeOut(state, failure.detail);
+    this.#watch.failed(this.#volumes[entry.volumeAt], failure);
   }
 
   /** The volume's files leave the holdings at once; the box serves the rest. */
   takeOut(state: VolumeState, why: string): void {
-    if (!state.isUp) return;
-    state.outReason = outText(state.volume.name, why);
+    this.#watch.takeOut(state, why);
+  }
+
+  #volumeOut(state: VolumeState, why: string): void {
     this.#deps.onVolumeOut?.(state.volume, why);
-    this.#deps.log.error({ event: 'volume-out', volume: state.volume.name }, state.outReason);
     for (const entry of this.#entries.values())
       if (entry.volumeAt === state.at) this.#forget(entry);
   }
@@ -741,11 +609,6 @@ export class Store {
   }
 }
 
-/** Health's words for a volume that is out. */
-export function outText(name: string, why: string): string {
-  return `volume ${name} was taken out: ${why}. Replace the disk, or say that it is sound: nightfill appliance readmit ${name}`;
-}
-
 function leftFailure(entry: StoredEntry): Failure {
   return {
     code: 'file-left',
@@ -753,10 +616,4 @@ function leftFailure(entry: StoredEntry): Failure {
     retry: 'never',
     detail: `${entry.fileId} left the store`,
   };
-}
-
-/** The same array where nothing is new. */
-function union(have: readonly TitleId[], more: readonly TitleId[]): readonly TitleId[] {
-  const added = more.filter((titleId) => !have.includes(titleId));
-  return added.length === 0 ? have : [...have, ...added];
 }

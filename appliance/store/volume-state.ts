@@ -3,10 +3,10 @@
  */
 import type { FileId } from '#upstream/contract.ts';
 import type { StoredEntry } from './entry.ts';
-import { EvictionOrder } from './eviction.ts';
 import type { GroupCommit } from './group-commit.ts';
 import { viewsPerDay } from './heat.ts';
 import type { VolumeRoom } from './placement.ts';
+import { ReactiveSet, TRIAL_SHARE } from './reactive-set.ts';
 import type { Volume } from './volume.ts';
 import { UNPROBED, type VolumeSpeed } from './volume-speed.ts';
 
@@ -18,7 +18,7 @@ export const READ_ERRORS_MAX = 3;
 export class VolumeState {
   readonly at: number;
   readonly volume: Volume;
-  readonly order: EvictionOrder<StoredEntry>;
+  readonly reactive: ReactiveSet<StoredEntry>;
   group!: GroupCommit; // set once by the store, which the group calls back
   /** Why it is out; null: up. */
   outReason: string | null = null;
@@ -36,9 +36,12 @@ export class VolumeState {
   constructor(at: number, volume: Volume) {
     this.at = at;
     this.volume = volume;
-    this.order = new EvictionOrder((entry, nowMs) =>
-      viewsPerDay(entry.heat, entry.forecastPerDay, nowMs),
-    );
+    this.reactive = new ReactiveSet({
+      viewsPerDay: (entry, nowMs, halfLifeMs) =>
+        viewsPerDay(entry.heat, entry.forecastPerDay, nowMs, halfLifeMs),
+      lastUsedMs: (entry) => entry.heat.atMs,
+      bytes: (entry) => entry.presentBytes,
+    });
   }
 
   get isUp(): boolean {
@@ -47,6 +50,16 @@ export class VolumeState {
 
   get freeBytes(): number {
     return Math.max(0, this.volume.capacityBytes - this.usedBytes);
+  }
+
+  /** Bytes that files on trial may take while the volume is full. */
+  get trialBytesMax(): number {
+    return Math.floor((this.volume.capacityBytes - this.pinnedBytes) * TRIAL_SHARE);
+  }
+
+  /** What leaves first; `except` stays. */
+  victim(nowMs: number, except?: StoredEntry): StoredEntry | null {
+    return this.reactive.victim(nowMs, this.trialBytesMax, (entry) => entry !== except);
   }
 
   room(monotonicMs: number): VolumeRoom {
@@ -63,5 +76,13 @@ export class VolumeState {
     this.usedBytes += sign * entry.footprintBytes;
     if (entry.isPinned) this.pinnedBytes += sign * entry.footprintBytes;
     this.files += sign;
+  }
+
+  /** The entry's chunks changed by `bytes`. */
+  resize(entry: StoredEntry, bytes: number): void {
+    this.account(entry, -1);
+    entry.presentBytes += bytes;
+    this.account(entry, 1);
+    this.reactive.grew(entry);
   }
 }

@@ -8,6 +8,7 @@ import { createFifo } from './policies/fifo.ts';
 import { createGdsf } from './policies/gdsf.ts';
 import { createLfu } from './policies/lfu.ts';
 import { createLru } from './policies/lru.ts';
+import { createNightfill } from './policies/nightfill.ts';
 import { createS3Fifo } from './policies/s3-fifo.ts';
 import { createSieve } from './policies/sieve.ts';
 import type { PolicyFactory } from './policy.ts';
@@ -22,4 +23,5 @@ export const POLICIES: Readonly<Record<string, PolicyFactory>> = {
   arc: createArc,
   gdsf: createGdsf,
   belady: createBelady,
+  nightfill: createNightfill,
 };

@@ -7,7 +7,7 @@ import { seededRandom } from '#base/random.ts';
 import { POLICIES } from './catalogue.ts';
 import { pfooLower, runPolicy } from './run.ts';
 import { sampledRatio } from './shards.ts';
-import { nextRequests, TraceBuilder, type Trace } from './trace.ts';
+import { nextRequests, secondsOf, TraceBuilder, type Trace } from './trace.ts';
 
 /** Skewed popularity over `objects`, sizes 1..sizeMax fixed per object. */
 function syntheticTrace(seed: number, requests: number, objects: number, sizeMax: number): Trace {
@@ -59,6 +59,7 @@ for (const [name, createModel] of Object.entries(MODELS)) {
         objects: trace.objects,
         capacityBytes,
         nextAt: () => nextRequests(trace),
+        secondsAt: secondsOf(trace),
       });
       for (let at = 0; at < trace.requests; at++) {
         const [id, size] = [trace.ids[at], trace.sizes[at]];
@@ -80,6 +81,7 @@ for (const [name, create] of Object.entries(POLICIES)) {
         objects: trace.objects,
         capacityBytes,
         nextAt: () => nextRequests(trace),
+        secondsAt: secondsOf(trace),
       });
       for (let at = 0; at < trace.requests; at++) {
         const size = trace.sizes[at];

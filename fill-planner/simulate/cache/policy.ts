@@ -18,6 +18,8 @@ export interface PolicyInput {
   readonly capacityBytes: number;
   /** For offline policies: index of the next request for the same object, or NEVER. */
   readonly nextAt: () => Int32Array;
+  /** When a request of the trace came, in seconds. */
+  readonly secondsAt: (at: number) => number;
 }
 
 export const NEVER = 0x7fffffff;

@@ -2,7 +2,7 @@
  * Runs one policy at one size over a trace. Misses are counted per object AND per byte; the two are never mixed.
  */
 import type { PolicyFactory } from './policy.ts';
-import { nextRequests, type Trace } from './trace.ts';
+import { nextRequests, secondsOf, type Trace } from './trace.ts';
 
 export interface CacheResult {
   readonly requests: number;
@@ -18,6 +18,7 @@ export function runPolicy(trace: Trace, create: PolicyFactory, capacityBytes: nu
     objects: trace.objects,
     capacityBytes,
     nextAt: () => nextRequests(trace),
+    secondsAt: secondsOf(trace),
   });
   const { ids, sizes, requests } = trace;
   let missObjects = 0;

@@ -9,7 +9,7 @@
  */
 import type { PolicyFactory } from './policy.ts';
 import { runPolicy } from './run.ts';
-import type { Trace } from './trace.ts';
+import { secondsOf, type Trace } from './trace.ts';
 
 export interface SampledRatio {
   readonly objectMissRatio: number;
@@ -25,6 +25,8 @@ export function sampleTrace(trace: Trace, share: number, seed: number): Trace {
   const renamed = new Int32Array(trace.objects).fill(-1);
   const ids: number[] = [];
   const sizes: number[] = [];
+  const seconds: number[] = [];
+  const secondsAt = secondsOf(trace);
   let objects = 0;
   let bytesRequested = 0;
   for (let at = 0; at < trace.requests; at++) {
@@ -36,6 +38,7 @@ export function sampleTrace(trace: Trace, share: number, seed: number): Trace {
     }
     ids.push(renamed[id]);
     sizes.push(trace.sizes[at]);
+    seconds.push(secondsAt(at));
     bytesRequested += trace.sizes[at];
   }
   return {
@@ -44,6 +47,7 @@ export function sampleTrace(trace: Trace, share: number, seed: number): Trace {
     objects,
     ids: Int32Array.from(ids),
     sizes: Uint32Array.from(sizes),
+    seconds: Float64Array.from(seconds),
     bytesRequested,
     bytesDistinct: trace.bytesDistinct * share,
   };

@@ -11,6 +11,8 @@ export interface Trace {
   readonly objects: number;
   readonly ids: Int32Array;
   readonly sizes: Uint32Array;
+  /** When each request came; absent: a second apart. */
+  readonly seconds?: Float64Array;
   readonly bytesRequested: number;
   readonly bytesDistinct: number; // of each object's last size
 }
@@ -34,6 +36,7 @@ export class TraceBuilder {
   readonly #ids = new DenseIds();
   #idOf = new Int32Array(1 << 16);
   #sizeOf = new Uint32Array(1 << 16);
+  #secondsOf = new Float64Array(1 << 16);
   #count = 0;
   #lastSeconds = -Infinity;
 
@@ -58,6 +61,7 @@ export class TraceBuilder {
     if (this.#count === this.#idOf.length) this.#grow();
     this.#idOf[this.#count] = this.#ids.of(record.idLow, record.idHigh);
     this.#sizeOf[this.#count] = sizeBytes;
+    this.#secondsOf[this.#count] = seconds;
     this.#count++;
   }
 
@@ -65,6 +69,7 @@ export class TraceBuilder {
     if (this.#count === 0) throw new TraceProblem(name, 'no request in it');
     const ids = this.#idOf.slice(0, this.#count);
     const sizes = this.#sizeOf.slice(0, this.#count);
+    const seconds = this.#secondsOf.slice(0, this.#count);
     const objects = this.#ids.count;
     const sizeOfObject = new Uint32Array(objects);
     let bytesRequested = 0;
@@ -73,7 +78,8 @@ export class TraceBuilder {
       sizeOfObject[ids[at]] = sizes[at];
     }
     const bytesDistinct = sizeOfObject.reduce((sum, size) => sum + size, 0);
-    return { name, requests: this.#count, objects, ids, sizes, bytesRequested, bytesDistinct };
+    const requests = this.#count;
+    return { name, requests, objects, ids, sizes, seconds, bytesRequested, bytesDistinct };
   }
 
   #grow(): void {
@@ -83,7 +89,14 @@ export class TraceBuilder {
     const sizeOf = new Uint32Array(this.#sizeOf.length * 2);
     sizeOf.set(this.#sizeOf);
     this.#sizeOf = sizeOf;
+    const secondsOf = new Float64Array(this.#secondsOf.length * 2);
+    secondsOf.set(this.#secondsOf);
+    this.#secondsOf = secondsOf;
   }
+}
+
+export function secondsOf({ seconds }: Trace): (at: number) => number {
+  return seconds === undefined ? (at) => at : (at) => seconds[at];
 }
 
 /** For each request the index of the next one for the same object, or NEVER. One pass from the end. */
