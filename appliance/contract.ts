@@ -258,9 +258,12 @@ export const checkViewRecordAnswer = checker(ViewRecordAnswerSchema);
 
 // ---------------------------------------------------------------- path quality
 
-/** Each minute, per client aggregate (/24 or /48). Histogram buckets are powers of two: milliseconds and kbit/s. */
+/**
+ * `POST /v1/path-quality`: a minute that is over, per client aggregate (/24 or /48), sent once. Histogram buckets are
+ * powers of two: milliseconds and kbit/s; empty ones at the end are left out.
+ */
 export const PathQualitySchema = Type.Object({
-  minute: Type.Integer({ minimum: 0 }),
+  minute: Type.Integer({ minimum: 0, description: 'its beginning, Unix seconds' }),
   aggregates: Type.Array(
     Type.Object({
       prefix: Type.String({ maxLength: 64 }),

@@ -9,6 +9,7 @@
 import type {
   FleetDelta,
   FleetSnapshot,
+  PathQualityEntry,
   SnapshotAppliance,
   SnapshotCluster,
   SnapshotTitle,
@@ -25,6 +26,8 @@ export interface FleetParts {
   readonly holdings: readonly SnapshotHoldings[];
   readonly titles: readonly SnapshotTitle[];
   readonly originBaseUrl: string;
+  /** The same object until it is folded anew; absent: nothing was measured. */
+  readonly paths?: readonly PathQualityEntry[];
 }
 
 export function snapshotOf(parts: FleetParts, version: number, issuedAtMs: number): FleetSnapshot {
@@ -39,6 +42,8 @@ export function snapshotOf(parts: FleetParts, version: number, issuedAtMs: numbe
     holdings: [...parts.holdings],
     titles: [...parts.titles],
     origin: { pathwayId: 'origin', baseUrl: parts.originBaseUrl },
+    // Not copied: the difference of two snapshots is seen by the object.
+    ...(parts.paths === undefined ? {} : { paths: parts.paths as PathQualityEntry[] }),
   };
 }
 
@@ -48,8 +53,10 @@ export function difference(base: FleetSnapshot, next: FleetSnapshot): FleetDelta
   const holdings = holdingsChanges(base.holdings, next.holdings);
   const clustersChanged =
     base.prefixesVersion !== next.prefixesVersion || !same(base.clusters, next.clusters);
+  const pathsChanged = next.paths !== undefined && base.paths !== next.paths;
   const nothing =
     !clustersChanged &&
+    !pathsChanged &&
     appliances.changed.length + appliances.removed.length === 0 &&
     titles.changed.length + titles.removed.length === 0 &&
     holdings.length === 0;
@@ -67,6 +74,7 @@ export function difference(base: FleetSnapshot, next: FleetSnapshot): FleetDelta
     holdings,
     titles: titles.changed,
     titlesRemoved: titles.removed,
+    ...(pathsChanged ? { paths: next.paths } : {}),
   };
 }
 

@@ -8,6 +8,7 @@ import { Agent, request } from 'undici';
 import {
   checkRouteAnswer,
   checkViewRecordAnswer,
+  type PathQuality,
   type RouteBatch,
   type ViewRecordBatch,
 } from '#appliance/contract.ts';
@@ -98,6 +99,12 @@ export class ControlPlaneClient {
     if (!answer.ok) return answer;
     const checked = checkViewRecordAnswer(answer.value);
     return checked.ok ? checked : failed(malformed('/v1/view-records', checked.failure));
+  }
+
+  /** A minute of path quality: sent once, lost where the control plane is away. */
+  async postPathQuality(quality: PathQuality): Promise<Outcome<null>> {
+    const answer = await this.#call('POST', '/v1/path-quality', quality);
+    return answer.ok ? success(null) : answer;
   }
 
   async postRoutes(

@@ -54,6 +54,7 @@ const KEEP_TIME_MS = 60_000;
 const SAVE_HEAT_MS = 30_000;
 const GRANT_RENEW_MS = 24 * 3600 * 1000;
 const GRANT_RETRY_MS = 5000;
+const PATH_QUALITY_MS = 5000; // looked at so often; a minute is sent once
 const LISTING_NAME_MAX = 64;
 /** What `reload` takes over; of `fill`, the share of peers needs a restart. */
 const RELOADABLE: readonly (keyof ApplianceConfig)[] = ['fill', 'servingBps', 'logLevel'];
@@ -216,6 +217,7 @@ class Box implements RunningAppliance {
       clock.every(KEEP_TIME_MS, () => this.#keepTime()),
       clock.every(SAVE_HEAT_MS, () => this.#store.saveHeat()),
       clock.every(GRANT_RETRY_MS, () => void this.#renewGrant()),
+      clock.every(PATH_QUALITY_MS, () => void this.#sendPathQuality()),
     );
     void this.#renewGrant();
     await this.#monitorRoutes();
@@ -572,6 +574,15 @@ class Box implements RunningAppliance {
     this.#grant = outcome.value;
     this.#grantAtMs = now;
     this.#kept.write('grant.json', JSON.stringify({ grant: outcome.value }));
+  }
+
+  /** What paths to viewers did in the minute that is over. Lost where the control plane is away: the next minute says as much. */
+  async #sendPathQuality(): Promise<void> {
+    const minute = this.#serving.quality.take(Math.floor(this.nowMs() / 1000));
+    if (minute === null || !this.#heartbeats.isConnected) return;
+    const sent = await this.#client.postPathQuality(minute);
+    if (sent.ok) return;
+    this.#deps.log.debug({ event: 'path-quality-lost', why: sent.failure.detail }, 'not sent');
   }
 
   #keepTime(): void {

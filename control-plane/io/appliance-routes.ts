@@ -1,7 +1,11 @@
 /**
  * What a box asks for with its access token: manifest, sources, grant; and what it hands in: view records.
  */
-import { VIEW_RECORDS_PER_POST_MAX, ViewRecordBatchSchema } from '#appliance/contract.ts';
+import {
+  PathQualitySchema,
+  VIEW_RECORDS_PER_POST_MAX,
+  ViewRecordBatchSchema,
+} from '#appliance/contract.ts';
 import {
   MANIFEST_CONTENT_TYPE,
   SourcesRequestSchema,
@@ -16,6 +20,7 @@ import { HttpProblem } from './http-problem.ts';
 import type { Plane, Server } from './plane.ts';
 
 const VIEW_RECORD_BYTES_MAX = 400; // one record as JSON
+const PATH_QUALITY_BYTES_MAX = 10_000 * 400; // the contract's most, one aggregate as JSON
 const VIEW_RECORDS_BYTES_MAX = VIEW_RECORDS_PER_POST_MAX * VIEW_RECORD_BYTES_MAX;
 
 export function applianceRoutes(server: Server, plane: Plane): void {
@@ -53,6 +58,23 @@ export function applianceRoutes(server: Server, plane: Plane): void {
     const grant = await signFillGrant(keys.grantKey, applianceId, thumbprint, nowSeconds);
     return reply.header('cache-control', 'no-store').send({ grant });
   });
+
+  server.post(
+    '/v1/path-quality',
+    {
+      schema: { body: PathQualitySchema },
+      bodyLimit: PATH_QUALITY_BYTES_MAX,
+      onRequest: async (request) => {
+        await authentication.box(request); // before megabytes are read from a stranger
+      },
+    },
+    async (request) => {
+      const { record } = await authentication.box(request);
+      const { applianceId, clusterId } = record;
+      const nowSeconds = Math.floor(clock.wallMs() / 1000);
+      return { result: plane.paths.take(applianceId, clusterId, request.body, nowSeconds) };
+    },
+  );
 
   server.post(
     '/v1/view-records',

@@ -11,6 +11,7 @@ import type { ControlPlaneConfig } from '../config.ts';
 import type { FleetView } from '../dashboard/fleet-view.ts';
 import type { Traffic } from '../dashboard/traffic.ts';
 import type { Fleet, StandingChange } from '../fleet.ts';
+import type { PathLedger } from '../path-ledger.ts';
 import type { ControlPlaneKeys } from '../trust.ts';
 import type { Alarms } from './alarms.ts';
 import type { Authentication } from './authentication.ts';
@@ -42,6 +43,7 @@ export interface Plane {
   readonly manifests: Manifests;
   readonly publisher: SnapshotPublisher;
   readonly routes: RouteDesk;
+  readonly paths: PathLedger;
   readonly planning: PlanningRuns;
   readonly signedClock: SignedClock;
   readonly authentication: Authentication;

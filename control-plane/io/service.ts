@@ -20,6 +20,7 @@ import { fleetView, type PlanView } from '../dashboard/fleet-view.ts';
 import { Traffic } from '../dashboard/traffic.ts';
 import { Fleet, type StandingChange } from '../fleet.ts';
 import { lossInWords } from '../health-machine.ts';
+import { PathLedger } from '../path-ledger.ts';
 import type { ControlPlaneKeys } from '../trust.ts';
 import { Alarms } from './alarms.ts';
 import { applianceRoutes } from './appliance-routes.ts';
@@ -53,6 +54,7 @@ const STATE_FORMAT = '1';
 const TICK_MS = 250; // silence is noticed within 3 s + this
 const REVOKED = 'revoked by the operator';
 const KEEP_HOLDINGS_MS = 10 * SECOND_MS;
+const FOLD_PATHS_MS = 60 * SECOND_MS;
 const BODY_BYTES_MAX = 1 * MIB; // routes that take more say so
 const HEADER_BYTES_MAX = 16 * KIB;
 const REQUEST_DEADLINE_MS = 30 * SECOND_MS; // to send a whole request
@@ -108,8 +110,12 @@ async function assemble(
         'boxes serve what they hold and fill from each other; what nobody holds is missing until the origin runs again',
       ),
   });
+  const paths = new PathLedger();
   const publisher = new SnapshotPublisher({
-    parts: () => denials.current.over(fleet.parts(config.origin.baseUrl)),
+    parts: () => ({
+      ...denials.current.over(fleet.parts(config.origin.baseUrl)),
+      paths: paths.entries,
+    }),
     freezeLoads: () => fleet.freezeLoads(),
     key: keys.manifestKey,
     clock,
@@ -138,6 +144,7 @@ async function assemble(
     },
   });
   const plane: Plane = {
+    paths,
     config,
     keys,
     clock,
@@ -352,6 +359,10 @@ class RunningControlPlane implements ControlPlane {
       }),
       clock.every(KEEP_HOLDINGS_MS, this.#parts.keepHoldings),
       clock.every(HOUR_MS, forget),
+      clock.every(FOLD_PATHS_MS, () => {
+        const nowSeconds = Math.floor(clock.wallMs() / SECOND_MS);
+        if (this.plane.paths.fold(nowSeconds)) publisher.changed('soon');
+      }),
     );
     const bound = this.#server.addresses()[0];
     assert(typeof bound === 'object', 'a TCP listener has an address and a port');
