@@ -33,6 +33,7 @@ export const SOL_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
 
 export const MSG_TRUNC = 0x20;
+export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 export const MSG_MORE = 0x8000;
 
@@ -44,6 +45,7 @@ export const EPOLLRDHUP = 0x2000;
 export const EPOLLET = 0x8000_0000;
 
 export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const EPOLL_CLOEXEC = 0o2000000;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createSocket, type Socket } from 'node:dgram';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -274,3 +275,56 @@ test(
     assert.ok(thrown > 1000 && errnos > 1000, `${thrown} thrown, ${errnos} errnos`);
   },
 );
+
+for (const address of ['127.0.0.1', '::1']) {
+  test(
+    `datagrams come and go by the batch, each answer to its own sender (${address})`,
+    { skip },
+    async () => {
+      const l = calls();
+      const fd = l.udpSocket(address);
+      assert.equal(l.bind(fd, { address, port: 0 }), 0);
+      const port = l.localAddress(fd)?.port ?? 0;
+      const clients = Array.from({ length: 3 }, () =>
+        createSocket(address === '::1' ? 'udp6' : 'udp4'),
+      );
+      const heard = clients.map(
+        (client) =>
+          new Promise<string>((resolve) => {
+            client.once('message', (message) => resolve(message.toString()));
+          }),
+      );
+      const send = (client: Socket, text: string): Promise<void> =>
+        new Promise((resolve) => {
+          client.send(text, port, address, () => resolve());
+        });
+      const batch = l.messageBatch(8, 64);
+      assert.equal(l.receiveBatch(fd, batch), -EAGAIN);
+      for (const [at, client] of clients.entries()) await send(client, `client ${at}`);
+      await send(clients[0], 'x'.repeat(65));
+      let count = 0;
+      for (let tries = 0; count < 4 && tries < 100; tries++) {
+        const got = l.receiveBatch(fd, batch);
+        for (let at = 0; at < got; at++) {
+          count++;
+          const message = batch.received(at);
+          assert.equal(batch.sender(at).length, address === '::1' ? 16 : 4);
+          if (message === null) continue; // longer than there is room: never a cut query
+          assert.equal(
+            batch.senderPort(at),
+            clients[Number(message.toString().at(-1))].address().port,
+          );
+          const length = batch.room(at).write(`to ${message.toString()}`);
+          if (message.toString() !== 'client 1') batch.answer(at, length);
+        }
+        const answers = batch.answers;
+        if (got > 0 && answers > 0) assert.equal(l.sendBatch(fd, batch), answers);
+        if (count < 4) await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.equal(count, 4);
+      assert.deepEqual(await Promise.all([heard[0], heard[2]]), ['to client 0', 'to client 2']);
+      for (const client of clients) client.close();
+      l.close(fd);
+    },
+  );
+}

@@ -23,6 +23,8 @@ import {
   SOL_SOCKET,
   SO_LINGER,
   MSG_NOSIGNAL,
+  MSG_DONTWAIT,
+  SOCK_DGRAM,
   SOCK_STREAM,
   SOCK_NONBLOCK,
   SOCK_CLOEXEC,
@@ -40,6 +42,8 @@ import {
   LENGTH_MAX,
   SOCKADDR_BYTES,
 } from './linux-abi.ts';
+
+import { MessageBatch } from './message-batch.ts';
 
 type Ffi = typeof import('node:ffi');
 
@@ -65,6 +69,8 @@ function loadLibc(ffi: Ffi) {
     // ssize_t results are read as i32: LENGTH_MAX keeps them inside
     recvmsg: define('i32', 'i32', 'pointer', 'i32'),
     sendmsg: define('i32', 'i32', 'pointer', 'i32'),
+    recvmmsg: define('i32', 'i32', 'pointer', 'u32', 'i32', 'pointer'),
+    sendmmsg: define('i32', 'i32', 'pointer', 'u32', 'i32'),
     sendfile: define('i32', 'i32', 'i32', 'pointer', 'u64'),
     epoll_create1: define('i32', 'i32'),
     epoll_ctl: define('i32', 'i32', 'i32', 'i32', 'pointer'),
@@ -195,6 +201,27 @@ function createLinux(ffi: Ffi) {
       const family = bytes.length === 4 ? AF_INET : AF_INET6;
       return settled(c.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     },
+
+    /** A non-blocking UDP socket for addresses of the same family as `address`. */
+    udpSocket: (address: string): number => {
+      const bytes = parseAddress(address);
+      if (bytes === null) throw new TypeError(`${address} is no IP address`);
+      const family = bytes.length === 4 ? AF_INET : AF_INET6;
+      return settled(c.socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    },
+
+    messageBatch: (capacity: number, bytesMax: number): MessageBatch =>
+      new MessageBatch((length) => new NativeMemory(ffi.getRawPointer, length), capacity, bytesMax),
+
+    /** Datagrams that wait, up to the batch's capacity: how many, or the negative errno. */
+    receiveBatch: (fd: number, batch: MessageBatch): number => {
+      batch.prepareReceive();
+      return settled(c.recvmmsg(fd, batch.receivePointer, batch.capacity, MSG_DONTWAIT, 0n));
+    },
+
+    /** Sends the batch's answers: how many the kernel took, or the negative errno. */
+    sendBatch: (fd: number, batch: MessageBatch): number =>
+      settled(c.sendmmsg(fd, batch.sendPointer, batch.answers, MSG_DONTWAIT | MSG_NOSIGNAL)),
 
     bind: (fd: number, at: SocketAddress): number => {
       const length = writeAddress(at);

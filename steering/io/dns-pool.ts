@@ -73,7 +73,14 @@ export class DnsPool {
   #sentFleet: Fleet | null = null;
   #faults = 0;
 
-  constructor(plan: Omit<DnsPlan, 'sharesPort'>, threads: number, clock: Clock, log: Logger) {
+  /** `linux`: null takes the portable socket on this thread; absent: the fastest that this machine has. */
+  constructor(
+    plan: Omit<DnsPlan, 'sharesPort'>,
+    threads: number,
+    clock: Clock,
+    log: Logger,
+    linux?: null,
+  ) {
     this.#plan = { ...plan, sharesPort: threads > 1 };
     this.#threads = threads;
     this.#log = log;
@@ -84,6 +91,7 @@ export class DnsPool {
       world: () => this.#world,
       clock,
       onFault: (detail) => this.#report(detail),
+      ...(linux === undefined ? {} : { linux }),
     });
   }
 

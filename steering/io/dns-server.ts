@@ -6,13 +6,14 @@
  *
  * Source: RFC 7766 (TCP), RFC 7828 (keepalive)
  */
-import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import net from 'node:net';
 import { parseAddress } from '#base/address.ts';
 import type { Clock } from '#base/clock.ts';
+import type { Linux } from '#base/io/linux.ts';
 import { messageOf } from '#base/outcome.ts';
 import type { World } from '../candidates.ts';
 import { TCP_IDLE_MS, type Responder } from '../dns/responder.ts';
+import { openDnsSocket, type DnsSocket } from './dns-socket.ts';
 
 export interface DnsServerOptions {
   readonly address: string;
@@ -22,16 +23,16 @@ export interface DnsServerOptions {
   readonly clock: Clock;
   readonly onFault: (detail: string) => void;
   readonly sharesPort: boolean; // several threads listen on it
+  readonly linux?: Linux | null; // absent: what this machine has; null: the portable socket
 }
 
-const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024; // bursts: thousands of answers of up to 1,232 bytes
 const TCP_CONNECTIONS_MAX = 1000;
 const TCP_BACKLOG_BYTES_MAX = 256 * 1024; // answers that a client has not read
 const PORT_TRIES_MAX = 20;
 
 export class DnsServer {
   readonly #options: DnsServerOptions;
-  #udp: UdpSocket | null = null;
+  #udp: DnsSocket | null = null;
   #tcp: net.Server | null = null;
   readonly #connections = new Set<net.Socket>();
 
@@ -60,35 +61,28 @@ export class DnsServer {
     this.#udp = null;
     this.#tcp = null;
     for (const connection of this.#connections) connection.destroy();
-    if (udp !== null) await new Promise<void>((resolve) => udp.close(() => resolve()));
+    await udp?.close();
     if (tcp?.listening === true) {
       await new Promise<void>((resolve) => tcp.close(() => resolve()));
     }
   }
 
   async #bindUdp(port: number): Promise<number> {
-    const { address, sharesPort, onFault } = this.#options;
-    const socket = createSocket({
-      type: address.includes(':') ? 'udp6' : 'udp4',
-      recvBufferSize: SOCKET_BUFFER_BYTES,
-      sendBufferSize: SOCKET_BUFFER_BYTES,
-      ...(sharesPort ? { reusePort: true } : {}),
-    });
-    await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject);
-      socket.bind({ address, port, exclusive: !sharesPort }, () => {
-        socket.removeListener('error', reject);
-        resolve();
-      });
-    });
-    socket.on('error', (error) => onFault(`UDP socket: ${error.message}`));
-    socket.on('message', (message, from) => {
-      const answer = this.#respond(message, from.address, 'udp');
-      // The answer lies in a shared buffer and send() may read it later: it gets its own copy.
-      if (answer !== null) socket.send(Buffer.from(answer), from.port, from.address);
-    });
-    this.#udp = socket;
-    return socket.address().port;
+    const { address, sharesPort, onFault, linux } = this.#options;
+    this.#udp = await openDnsSocket(
+      {
+        address,
+        port,
+        sharesPort,
+        onFault,
+        respond: (message, resolver, room) => {
+          const answer = this.#respond(message, resolver, 'udp');
+          return answer === null ? 0 : answer.copy(room);
+        },
+      },
+      ...(linux === undefined ? [] : [linux]),
+    );
+    return this.#udp.port;
   }
 
   async #listenTcp(port: number): Promise<void> {
@@ -111,14 +105,18 @@ export class DnsServer {
     connection.on('error', () => connection.destroy());
     connection.setTimeout(TCP_IDLE_MS, () => connection.destroy());
     connection.setNoDelay(true);
-    const from = connection.remoteAddress ?? '';
+    const resolver = resolverOf(connection.remoteAddress ?? '');
+    if (resolver === null) {
+      connection.destroy();
+      return;
+    }
     let held: Buffer = Buffer.alloc(0);
     connection.on('data', (bytes: Buffer) => {
       held = held.length === 0 ? bytes : Buffer.concat([held, bytes]);
       while (held.length >= 2) {
         const length = held.readUInt16BE(0);
         if (held.length < 2 + length) break;
-        const answer = this.#respond(held.subarray(2, 2 + length), from, 'tcp');
+        const answer = this.#respond(held.subarray(2, 2 + length), resolver, 'tcp');
         held = held.subarray(2 + length);
         if (answer === null || connection.writableLength > TCP_BACKLOG_BYTES_MAX) {
           connection.destroy();
@@ -132,11 +130,8 @@ export class DnsServer {
     });
   }
 
-  #respond(message: Buffer, address: string, transport: 'udp' | 'tcp'): Buffer | null {
+  #respond(message: Buffer, resolver: Uint8Array, transport: 'udp' | 'tcp'): Buffer | null {
     const { responder, world, clock, onFault } = this.#options;
-    const zoneAt = address.indexOf('%'); // a link-local address names its interface
-    const resolver = parseAddress(zoneAt === -1 ? address : address.slice(0, zoneAt));
-    if (resolver === null) return null;
     try {
       return responder.respond(world(), {
         message,
@@ -153,4 +148,9 @@ export class DnsServer {
       return null;
     }
   }
+}
+
+function resolverOf(address: string): Uint8Array | null {
+  const zoneAt = address.indexOf('%'); // a link-local address names its interface
+  return parseAddress(zoneAt === -1 ? address : address.slice(0, zoneAt));
 }

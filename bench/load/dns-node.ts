@@ -1,0 +1,31 @@
+/**
+ * Our DNS as a process for the bench: the listener that steering runs, with the zone of the bench. `ADDRESS PORT [batches|portable] [unlimited]`
+ */
+import { systemClock } from '#base/clock.ts';
+import { createLogger } from '#base/log.ts';
+import { DnsPool } from '#steering/steering.ts';
+import { benchWorld, ZONE } from './dns-zone.ts';
+
+const [address, port, kind, limit] = process.argv.slice(2);
+const pool = new DnsPool(
+  {
+    address,
+    port: Number(port),
+    zone: {
+      zone: ZONE,
+      steerAddresses: ['198.18.255.2'],
+      nameServers: [{ name: 'ns1', addresses: ['198.18.255.3'] }],
+    },
+    cookieSecret: Buffer.from('bench-secret-16b'),
+    rateLimited: limit !== 'unlimited',
+    seed: 1,
+  },
+  1,
+  systemClock,
+  createLogger('steering', 'warn'),
+  kind === 'portable' ? null : undefined,
+);
+await pool.start();
+pool.offer(benchWorld(Date.now()));
+process.on('SIGTERM', () => void pool.stop());
+console.log('dns ready');
