@@ -246,14 +246,14 @@ function filesOf(
   if (fileIds === undefined) {
     return files.length <= PLAY_FILES_MAX ? files : files.slice(0, PLAY_FILES_MAX);
   }
-  const wanted = new Set<FleetFile>();
+  const wanted: FleetFile[] = [];
   const unknown: string[] = [];
   for (const fileId of fileIds) {
     const file = fileOf.get(fileId);
     if (file === undefined) unknown.push(`file ${fileId} does not belong to title ${titleId}`);
-    else wanted.add(file);
+    else if (!wanted.includes(file)) wanted.push(file); // at most PLAY_FILES_MAX
   }
-  if (unknown.length === 0) return [...wanted];
+  if (unknown.length === 0) return wanted;
   return refuse(404, 'unknown-file', `title ${titleId} has no such file`, unknown);
 }
 

@@ -14,7 +14,7 @@ import type { AddressFamily } from '#base/address.ts';
 import type { FleetAppliance, Fleet } from './fleet.ts';
 import { evidenceOf, isKnownAs, type LoadFrame } from './load.ts';
 import { aggregateOf, demotionsOf } from './path-quality.ts';
-import { coverOf, homeOf, lookUp, unmapped } from './place.ts';
+import { coverOf, homeOf, lookUp, unmapped, type Cover, type PrefixTable } from './place.ts';
 
 /** Why a box does not stand in an answer, or not further up. The same word in type, log and metric. */
 export type PassedOver =
@@ -65,6 +65,7 @@ export interface World {
 export interface WorldMemo {
   readonly tiers: readonly [v4: (Tier | undefined)[], v6: (Tier | undefined)[]]; // by cluster
   readonly groups: Map<string, Tier>; // of several clusters
+  readonly plainPlaces: Map<number, Candidates>; // by cover and family: the country is that of the home, nothing is demoted
   readonly places: Map<string, Candidates>;
 }
 
@@ -78,11 +79,17 @@ const EJECTED_SHARE_MAX = 0.4;
 const USABLE_ENOUGH = 24;
 const TIERS_MAX = 64;
 const MEMO_ENTRIES_MAX = 16_384;
+const COVERS_KEPT_MAX = 131_072;
 const NOBODY: readonly number[] = [];
 const NO_TIER: Tier = { all: [], usable: [] };
 
 export function createWorld(fleet: Fleet, load: LoadFrame): World {
-  const memo: WorldMemo = { tiers: [[], []], groups: new Map(), places: new Map() };
+  const memo: WorldMemo = {
+    tiers: [[], []],
+    groups: new Map(),
+    plainPlaces: new Map(),
+    places: new Map(),
+  };
   return { fleet, load, failOpen: failOpenCountries(fleet, load), memo };
 }
 
@@ -149,7 +156,18 @@ export function placeOf(
 }
 
 export function candidatesFor(world: World, place: Place): Candidates {
-  const { places } = world.memo;
+  const { places, plainPlaces } = world.memo;
+  const homeCountry = place.home === null ? null : world.fleet.clusters[place.home].country;
+  if (place.country === homeCountry && place.demoted.length === 0) {
+    const plainKey = place.coverId * 2 + (place.family === 4 ? 0 : 1);
+    let plain = plainPlaces.get(plainKey);
+    if (plain === undefined) {
+      plain = new Candidates(world, place);
+      if (plainPlaces.size >= MEMO_ENTRIES_MAX) plainPlaces.clear();
+      plainPlaces.set(plainKey, plain);
+    }
+    return plain;
+  }
   const key = `${place.coverId}|${place.country ?? ''}|${place.family}|${place.demoted.join()}`;
   let known = places.get(key);
   if (known === undefined) {
@@ -166,21 +184,22 @@ export class Candidates {
   readonly #world: World;
   readonly #tiers: Tier[] = [];
   readonly #covering: readonly (readonly number[])[];
-  #demotedLast: readonly number[]; // of the last covering tier: they follow the first that does not cover
+  readonly #trailing: readonly number[]; // demoted ones of the last covering tier: they follow the first that does not cover
+  #hasTrailing: boolean;
   #nextCovering = 0;
   #nearest: Uint32Array | null = null;
   #nextNearest = 0;
-  #looksEverywhere = false;
-  #seen: Set<number> | null = null;
+  #reach: 'country' | 'near' | 'anywhere' = 'country';
   #usable = 0;
   #isComplete = false;
 
   constructor(world: World, place: Place) {
     this.place = place;
     this.#world = world;
-    const { tiers, last } = demote(coverOf(world.fleet.prefixes, place.coverId), place.demoted);
+    const { tiers, last } = demote(coveringOf(world.fleet.prefixes, place.coverId), place.demoted);
     this.#covering = tiers;
-    this.#demotedLast = last;
+    this.#trailing = last;
+    this.#hasTrailing = last.length > 0;
   }
 
   /** From 0, the nearest; undefined behind the last. */
@@ -218,34 +237,41 @@ export class Candidates {
       this.#add(this.#covering[this.#nextCovering++]);
       return;
     }
+    const { neighbourhood } = this.#world.fleet;
+    const { home, country } = this.place;
     if (this.#nearest === null) {
-      const { neighbourhood } = this.#world.fleet;
-      this.#nearest = neighbourhood.nearest(this.place.home, this.place.country);
-      this.#seen = new Set([...this.#covering.flat(), ...this.#demotedLast]);
+      this.#nearest = neighbourhood.inCountry(home, country);
     }
     const isEnough =
       this.#usable >= USABLE_ENOUGH || (this.#usable > 0 && this.#tiers.length >= TIERS_MAX);
     if (!isEnough && this.#nextNearest < this.#nearest.length) {
       const cluster = this.#nearest[this.#nextNearest++];
-      if (this.#seen?.has(cluster) === true) return;
-      this.#seen?.add(cluster);
-      if (this.#add([cluster])) this.#addDemoted();
+      if (!this.#isCovering(cluster) && this.#add([cluster])) this.#addDemoted();
       return;
     }
-    // Nobody near: then somebody far. Rare, and worth looking at every cluster there is.
-    if (this.#usable === 0 && !this.#looksEverywhere) {
-      this.#looksEverywhere = true;
-      this.#nearest = this.#world.fleet.neighbourhood.all(this.place.home, this.place.country);
-      this.#nextNearest = 0;
+    // Too few near: then further away, at last anywhere. Each list goes on where the one before it ended.
+    if (!isEnough && this.#reach === 'country') {
+      this.#reach = 'near';
+      this.#nearest = neighbourhood.nearest(home, country);
+      return;
+    }
+    if (this.#usable === 0 && this.#reach === 'near') {
+      this.#reach = 'anywhere';
+      this.#nearest = neighbourhood.all(home, country);
       return;
     }
     this.#addDemoted();
     this.#isComplete = true;
   }
 
+  #isCovering(cluster: number): boolean {
+    for (const tier of this.#covering) if (tier.includes(cluster)) return true;
+    return this.#trailing.includes(cluster);
+  }
+
   #addDemoted(): void {
-    if (this.#demotedLast.length > 0) this.#add(this.#demotedLast);
-    this.#demotedLast = NOBODY;
+    if (this.#hasTrailing) this.#add(this.#trailing);
+    this.#hasTrailing = false;
   }
 
   #add(clusters: readonly number[]): boolean {
@@ -255,6 +281,24 @@ export class Candidates {
     this.#tiers.push(tier);
     return true;
   }
+}
+
+const covers = new WeakMap<PrefixTable, Map<number, Cover>>();
+
+/** The tiers of a cover, read once: the same few ten thousand covers are asked for all the time. */
+function coveringOf(prefixes: PrefixTable, coverId: number): Cover {
+  let known = covers.get(prefixes);
+  if (known === undefined) {
+    known = new Map();
+    covers.set(prefixes, known);
+  }
+  let cover = known.get(coverId);
+  if (cover === undefined) {
+    cover = coverOf(prefixes, coverId);
+    if (known.size >= COVERS_KEPT_MAX) known.clear();
+    known.set(coverId, cover);
+  }
+  return cover;
 }
 
 /** Takes demoted clusters out of their tier and puts them behind the next one; `last`: there was no next one. */

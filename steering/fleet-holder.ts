@@ -28,6 +28,11 @@ export type Offer =
 export class FleetHolder {
   #fleet: Fleet | null = null;
 
+  /** `fleet`: to begin with, made elsewhere. */
+  constructor(fleet: Fleet | null = null) {
+    this.#fleet = fleet;
+  }
+
   get current(): Fleet | null {
     return this.#fleet;
   }

@@ -83,6 +83,7 @@ export interface Fleet {
   readonly appliances: readonly FleetAppliance[];
   readonly indexOf: ReadonlyMap<ApplianceId, number>;
   readonly reportedBps: Float64Array; // by appliance index, as the boxes told
+  readonly heardAtMs: Float64Array; // when they told it
   readonly clusters: readonly FleetCluster[];
   readonly clusterIndex: ReadonlyMap<ClusterId, number>;
   readonly prefixes: PrefixTable;
@@ -208,6 +209,7 @@ function assemble(
     appliances,
     indexOf: new Map(appliances.map((appliance) => [appliance.applianceId, appliance.index])),
     reportedBps: Float64Array.from(appliances, ({ entry }) => entry.egressBps),
+    heardAtMs: Float64Array.from(appliances, ({ entry }) => entry.heartbeatAtMs),
     clusters,
     clusterIndex,
     prefixes:
@@ -242,12 +244,14 @@ function advanceInPlace(
 ): Fleet {
   const appliances = fleet.appliances.slice();
   const reportedBps = fleet.reportedBps.slice();
+  const heardAtMs = fleet.heardAtMs.slice();
   let holdingsEpoch = fleet.epochs.holdings;
   for (const entry of delta.appliances) {
     const index = fleet.indexOf.get(entry.applianceId) ?? -1;
     const { holdings } = fleet.appliances[index];
     appliances[index] = applianceOf(entry, index, holdings, fleet.clusterIndex, fleet);
     reportedBps[index] = entry.egressBps;
+    heardAtMs[index] = entry.heartbeatAtMs;
   }
   for (const { applianceId, version, added, removed } of delta.holdings) {
     const index = fleet.indexOf.get(applianceId) ?? -1;
@@ -265,6 +269,7 @@ function advanceInPlace(
     },
     appliances,
     reportedBps,
+    heardAtMs,
     titles,
   };
 }

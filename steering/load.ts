@@ -15,6 +15,7 @@
 import type { AddressFamily } from '#base/address.ts';
 import type { Milliseconds } from '#base/clock.ts';
 import type { ApplianceId } from '#control-plane/contract.ts';
+import { SECOND_MS } from '#base/units.ts';
 import { EVIDENCE_NAMES, type EvidenceName } from './evidence.ts';
 import type { ExternalLoad } from './externals.ts';
 import type { Fleet, FleetAppliance } from './fleet.ts';
@@ -24,7 +25,7 @@ export const LOAD_EPOCH_MS = 250;
 export const PICK_UP_MS = 2000;
 /** Without reports (control plane gone) assignments are forgotten after this long: the boxes' own admission protects them. */
 export const FORGET_MS = 30_000;
-const SLOT_MS = 1000;
+const SECONDS_KEPT = FORGET_MS / SECOND_MS + 2;
 
 export interface LoadFrame {
   readonly epoch: number;
@@ -58,27 +59,40 @@ export function isKnownAs({ evidence }: LoadFrame, index: number, name: Evidence
   return evidence[index * 2] === code || evidence[index * 2 + 1] === code;
 }
 
+/** Seconds of assignments by box. Boxes have places of their own here, so that a fleet may change its indexes at any time. */
 export class LoadLedger {
   readonly #liveNodes: number;
   #epoch: number;
-  readonly #assigned = new Map<ApplianceId, { slotMs: Milliseconds; bps: number }[]>();
+  readonly #places = new Map<ApplianceId, number>();
+  readonly #seconds: { atSecond: number; bps: Float64Array }[];
+  #capacity = 1024;
+  #indexOf: ReadonlyMap<ApplianceId, number> | null = null; // that #indexes was made for
+  #indexes: number[] = []; // in the fleet, by place; -1: not there
 
   constructor(liveNodes: number, wallMs: Milliseconds) {
     this.#liveNodes = liveNodes;
     // Epochs are quarter seconds of the wall clock at the least: a restart never repeats one.
     this.#epoch = Math.floor(wallMs / LOAD_EPOCH_MS);
+    this.#seconds = Array.from({ length: SECONDS_KEPT }, () => {
+      return { atSecond: -1, bps: new Float64Array(this.#capacity) };
+    });
   }
 
   assigned(applianceId: ApplianceId, bps: number, atMs: Milliseconds): void {
-    const slotMs = Math.floor(atMs / SLOT_MS) * SLOT_MS;
-    let slots = this.#assigned.get(applianceId);
-    if (slots === undefined) {
-      slots = [];
-      this.#assigned.set(applianceId, slots);
+    let place = this.#places.get(applianceId);
+    if (place === undefined) {
+      place = this.#places.size;
+      this.#places.set(applianceId, place);
+      this.#indexOf = null;
+      if (place >= this.#capacity) this.#grow();
     }
-    const last = slots.at(-1);
-    if (last !== undefined && last.slotMs === slotMs) last.bps += bps;
-    else slots.push({ slotMs, bps });
+    const atSecond = Math.floor(atMs / SECOND_MS);
+    const second = this.#seconds[atSecond % SECONDS_KEPT];
+    if (second.atSecond !== atSecond) {
+      second.atSecond = atSecond;
+      second.bps.fill(0);
+    }
+    second.bps[place] += bps;
   }
 
   freeze(
@@ -90,37 +104,50 @@ export class LoadLedger {
   ): LoadFrame {
     this.#epoch = Math.max(this.#epoch + 1, Math.floor(atMs / LOAD_EPOCH_MS));
     const effectiveBps = fleet.reportedBps.slice();
-    for (const [applianceId, slots] of this.#assigned) {
-      const index = fleet.indexOf.get(applianceId);
-      const heard = index === undefined ? Infinity : fleet.appliances[index].entry.heartbeatAtMs;
-      const bps = since(slots, heard, atMs);
-      if (bps === null || index === undefined) this.#assigned.delete(applianceId);
-      else effectiveBps[index] += bps * this.#liveNodes;
-    }
+    this.#addAssigned(fleet, effectiveBps, atMs);
     const evidence = new Uint8Array(fleet.appliances.length * 2);
     for (const { applianceId, family, name } of known) {
       const index = fleet.indexOf.get(applianceId);
       if (index === undefined) continue;
       evidence[index * 2 + (family === 4 ? 0 : 1)] = EVIDENCE_NAMES.indexOf(name);
     }
-    return {
-      epoch: this.#epoch,
-      frozenAtMs: atMs,
-      effectiveBps,
-      evidence,
-      externals,
-      isStale,
-    };
+    return { epoch: this.#epoch, frozenAtMs: atMs, effectiveBps, evidence, externals, isStale };
   }
-}
 
-/** What was assigned since a report; null where nothing is left of it. */
-function since(
-  slots: { slotMs: Milliseconds; bps: number }[],
-  reportedAtMs: Milliseconds,
-  atMs: Milliseconds,
-): number | null {
-  const oldestMs = Math.max(reportedAtMs - PICK_UP_MS, atMs - FORGET_MS);
-  while (slots.length > 0 && slots[0].slotMs + SLOT_MS <= oldestMs) slots.shift();
-  return slots.length === 0 ? null : slots.reduce((sum, slot) => sum + slot.bps, 0);
+  #addAssigned(fleet: Fleet, effectiveBps: Float64Array, atMs: Milliseconds): void {
+    if (this.#indexOf !== fleet.indexOf) this.#findIndexes(fleet);
+    const forgottenMs = atMs - FORGET_MS;
+    const seconds = this.#seconds.filter(
+      ({ atSecond }) => atSecond >= 0 && (atSecond + 1) * SECOND_MS > forgottenMs,
+    );
+    for (let place = 0; place < this.#indexes.length; place++) {
+      const index = this.#indexes[place];
+      if (index === -1) continue;
+      const heardMs = fleet.heardAtMs[index] - PICK_UP_MS;
+      let bps = 0;
+      for (const second of seconds) {
+        if ((second.atSecond + 1) * SECOND_MS > heardMs) bps += second.bps[place];
+      }
+      if (bps > 0) effectiveBps[index] += bps * this.#liveNodes;
+    }
+  }
+
+  #findIndexes({ indexOf }: Fleet): void {
+    // Boxes that left keep their places until they are most of them.
+    if (this.#places.size > 2 * indexOf.size + this.#capacity) {
+      this.#places.clear();
+      for (const second of this.#seconds) second.bps.fill(0);
+    }
+    this.#indexes = Array.from(this.#places.keys(), (id) => indexOf.get(id) ?? -1);
+    this.#indexOf = indexOf;
+  }
+
+  #grow(): void {
+    this.#capacity *= 2;
+    for (const second of this.#seconds) {
+      const bigger = new Float64Array(this.#capacity);
+      bigger.set(second.bps);
+      second.bps = bigger;
+    }
+  }
 }

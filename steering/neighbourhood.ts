@@ -4,7 +4,6 @@
  */
 import type { ClusterId, LinkClass, SiteId } from '#control-plane/contract.ts';
 
-const EARTH_RADIUS_KM = 6371;
 const NEIGHBOUR_LISTS_MAX = 8192; // one per (home, country): 6,000 clusters with their own country
 const NEIGHBOURS_KEPT = 128; // of each list; who needs more has the whole order made anew
 
@@ -24,73 +23,118 @@ export interface Point {
   readonly longitude: number;
 }
 
-/** Clusters as seen from `home` (or from `country` where there is no home), nearest first. */
+/**
+ * Clusters as seen from `home` (or from `country` where there is no home), nearest first: same site, same country, the rest; inside each
+ * by distance, then by id so that the order is one. Each list begins with the one before it.
+ */
 export interface Neighbourhood {
+  /** Those of the same site and country, at most NEIGHBOURS_KEPT. */
+  inCountry(home: number | null, country: string | null): Uint32Array;
+  /** The first NEIGHBOURS_KEPT of all. */
   nearest(home: number | null, country: string | null): Uint32Array;
   all(home: number | null, country: string | null): Uint32Array;
 }
 
 /** Who the members of a cluster are plays no part, so that the lists outlive every delta that leaves the clusters alone. */
 export function neighbourhoodOf(clusters: readonly FleetCluster[]): Neighbourhood {
-  const lists = new Map<string, Uint32Array>();
+  const byCountry = groupBy(clusters, ({ country }) => country);
+  const bySite = groupBy(clusters, ({ siteId }) => siteId);
+  const points = clusters.map(({ point }) => (point === null ? null : vectorOf(point)));
+  const centres = new Map<string | null, Vector | null>();
+  const fromOf = (home: number | null, country: string | null): Vector | null => {
+    const own = home === null ? null : points[home];
+    if (own !== null) return own;
+    let centre = centres.get(country);
+    if (centre === undefined) {
+      centre = centreOf(byCountry.get(country ?? '') ?? [], points);
+      centres.set(country, centre);
+    }
+    return centre;
+  };
+  const order = (
+    list: readonly number[],
+    home: number | null,
+    country: string | null,
+  ): Uint32Array => {
+    const from = fromOf(home, country);
+    const siteId = home === null ? null : clusters[home].siteId;
+    const groups = list.map((at) =>
+      clusters[at].siteId === siteId ? 0 : clusters[at].country === country ? 1 : 2,
+    );
+    const nearness = list.map((at) => nearnessOf(from, points[at]));
+    const places = list.map((_, place) => place);
+    places.sort(
+      (a, b) =>
+        groups[a] - groups[b] ||
+        (nearness[a] === nearness[b] ? 0 : nearness[a] > nearness[b] ? -1 : 1) ||
+        (clusters[list[a]].clusterId < clusters[list[b]].clusterId ? -1 : 1),
+    );
+    return Uint32Array.from(places, (place) => list[place]);
+  };
+  const everyone = clusters.map(({ index }) => index);
+  const all: Neighbourhood['all'] = (home, country) => order(everyone, home, country);
   return {
-    nearest(home, country) {
-      const key = `${home ?? ''}|${country ?? ''}`;
-      const known = lists.get(key);
-      if (known !== undefined) return known;
-      const list = orderNeighbours(clusters, home, country).slice(0, NEIGHBOURS_KEPT);
+    inCountry: remembered((home, country) => {
+      const site = home === null ? [] : (bySite.get(clusters[home].siteId) ?? []);
+      const same = byCountry.get(country ?? '') ?? [];
+      return order([...new Set([...site, ...same])], home, country);
+    }),
+    nearest: remembered(all),
+    all,
+  };
+}
+
+type List = Neighbourhood['all'];
+
+function remembered(make: List): List {
+  const lists = new Map<string, Uint32Array>();
+  return (home, country) => {
+    const key = `${home ?? ''}|${country ?? ''}`;
+    let list = lists.get(key);
+    if (list === undefined) {
+      list = make(home, country).slice(0, NEIGHBOURS_KEPT);
       if (lists.size >= NEIGHBOUR_LISTS_MAX) lists.clear();
       lists.set(key, list);
-      return list;
-    },
-    all: (home, country) => orderNeighbours(clusters, home, country),
+    }
+    return list;
   };
 }
 
-/** Same site, then same country, then the rest; inside each by distance, then by id so that the order is one. */
-function orderNeighbours(
+function groupBy(
   clusters: readonly FleetCluster[],
-  home: number | null,
-  country: string | null,
-): Uint32Array {
-  const from = home === null ? null : clusters[home];
-  const point = from?.point ?? centreOf(clusters, country);
-  const ranked = clusters.map((cluster) => ({
-    index: cluster.index,
-    id: cluster.clusterId,
-    group: from?.siteId === cluster.siteId ? 0 : cluster.country === country ? 1 : 2,
-    km: point === null || cluster.point === null ? Infinity : distanceKm(point, cluster.point),
-  }));
-  ranked.sort((a, b) => a.group - b.group || compareNumbers(a.km, b.km) || (a.id < b.id ? -1 : 1));
-  return Uint32Array.from(ranked, ({ index }) => index);
+  keyOf: (cluster: FleetCluster) => string,
+): ReadonlyMap<string, readonly number[]> {
+  const groups = new Map<string, number[]>();
+  for (const cluster of clusters) {
+    const group = groups.get(keyOf(cluster));
+    if (group === undefined) groups.set(keyOf(cluster), [cluster.index]);
+    else group.push(cluster.index);
+  }
+  return groups;
 }
 
-function compareNumbers(a: number, b: number): number {
-  return a === b ? 0 : a < b ? -1 : 1; // Infinity - Infinity is no order
+/** A point on the unit sphere: the nearer two are, the larger their product. */
+type Vector = readonly [x: number, y: number, z: number];
+
+function vectorOf({ latitude, longitude }: Point): Vector {
+  const up = (latitude * Math.PI) / 180;
+  const round = (longitude * Math.PI) / 180;
+  return [Math.cos(up) * Math.cos(round), Math.cos(up) * Math.sin(round), Math.sin(up)];
 }
 
-function centreOf(clusters: readonly FleetCluster[], country: string | null): Point | null {
-  const points = clusters.flatMap((cluster) =>
-    cluster.country === country && cluster.point !== null ? [cluster.point] : [],
-  );
-  if (points.length === 0) return null;
-  const sum = points.reduce((total, { latitude, longitude }) => ({
-    latitude: total.latitude + latitude,
-    longitude: total.longitude + longitude,
-  }));
-  return {
-    latitude: sum.latitude / points.length,
-    longitude: sum.longitude / points.length,
-  };
+/** Points whose place is unknown are further than any that are known. */
+function nearnessOf(a: Vector | null, b: Vector | null): number {
+  return a === null || b === null ? -2 : a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
-/** Great-circle distance. */
-export function distanceKm(a: Point, b: Point): number {
-  const radians = Math.PI / 180;
-  const dLatitude = (b.latitude - a.latitude) * radians;
-  const dLongitude = (b.longitude - a.longitude) * radians;
-  const chord =
-    Math.sin(dLatitude / 2) ** 2 +
-    Math.cos(a.latitude * radians) * Math.cos(b.latitude * radians) * Math.sin(dLongitude / 2) ** 2;
-  return 2 * EARTH_RADIUS_KM * Math.asin(Math.min(1, Math.sqrt(chord)));
+function centreOf(members: readonly number[], points: readonly (Vector | null)[]): Vector | null {
+  const sum = [0, 0, 0];
+  let count = 0;
+  for (const at of members) {
+    const point = points[at];
+    if (point === null) continue;
+    count++;
+    for (let axis = 0; axis < 3; axis++) sum[axis] += point[axis];
+  }
+  return count === 0 ? null : [sum[0] / count, sum[1] / count, sum[2] / count];
 }

@@ -33,6 +33,7 @@ export { answerQuery, createZone, type Zone } from './dns/zone.ts';
 export { noEvidence, stepEvidence, type Evidence } from './evidence.ts';
 export { checkDelta, checkSnapshot } from './fleet-check.ts';
 export { advanceFleet, createFleet, snapshotOf, type Fleet } from './fleet.ts';
+export { SteeringConfigSchema, type SteeringConfig } from './config.ts';
 export { FleetHolder } from './fleet-holder.ts';
 export {
   bytesOf,

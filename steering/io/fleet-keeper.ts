@@ -17,6 +17,7 @@ export interface FleetKeeperDeps {
   readonly stateDir: string;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly fleet?: Fleet | undefined; // to begin with, made elsewhere
   /** Before anything is decided on the new fleet. */
   readonly onTaken: (
     message: FleetSnapshot | FleetDelta,
@@ -28,7 +29,7 @@ export interface FleetKeeperDeps {
 
 export class FleetKeeper {
   readonly #deps: FleetKeeperDeps;
-  readonly #holder = new FleetHolder();
+  readonly #holder: FleetHolder;
   readonly #packer: SetPacker;
   readonly #file: string;
   #receivedAtMs: Milliseconds | null = null;
@@ -40,6 +41,7 @@ export class FleetKeeper {
 
   constructor(deps: FleetKeeperDeps) {
     this.#deps = deps;
+    this.#holder = new FleetHolder(deps.fleet);
     this.#file = path.join(deps.stateDir, 'snapshot');
     this.#packer = new SetPacker((applianceId, before, base) => {
       this.#holder.replaceSet(applianceId, before, base);
@@ -67,6 +69,7 @@ export class FleetKeeper {
   /** From the disk: what a start without the control plane answers from. */
   load(): void {
     const { log, clock } = this.#deps;
+    if (this.#holder.current !== null) return;
     const kept = loadSnapshot(this.#file);
     if (!kept.ok) {
       log.warn({ code: kept.failure.code }, kept.failure.detail);

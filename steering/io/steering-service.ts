@@ -12,7 +12,7 @@ import { openStateDir } from '#base/io/state-dir.ts';
 import type { SigningKey } from '#base/jws.ts';
 import type { Logger } from '#base/log.ts';
 import type { Random } from '#base/random.ts';
-import type { KeyRing } from '#control-plane/contract.ts';
+import type { FleetDelta, FleetSnapshot, KeyRing } from '#control-plane/contract.ts';
 import type { Reason } from '#appliance/contract.ts';
 import {
   answerText,
@@ -36,6 +36,7 @@ import type { ZoneOptions } from '../dns/zone.ts';
 import { explainPlay, type Explanation } from '../explain.ts';
 import { NO_EXTERNAL_KEYS, type ExternalKeys } from '../external-tokens.ts';
 import { ExternalLedger } from '../externals.ts';
+import type { Fleet } from '../fleet.ts';
 import { LoadLedger, LOAD_EPOCH_MS } from '../load.ts';
 import { openSession, sealSession } from '../session-blob.ts';
 import { TokenMint } from '../signing.ts';
@@ -62,6 +63,7 @@ export interface SteeringDeps {
   readonly blobSecret: Buffer;
   readonly keys: { current(): KeyRing | null; refresh(): Promise<unknown> };
   readonly externalKeys?: ExternalKeys;
+  readonly fleet?: Fleet; // to begin with, made elsewhere: for benches and simulations
 }
 
 export interface SteeringAddresses {
@@ -115,6 +117,7 @@ export class SteeringService {
     };
     this.#keeper = new FleetKeeper({
       stateDir,
+      fleet: deps.fleet,
       clock,
       log,
       onTaken: (message, before, after, changed) => {
@@ -130,7 +133,7 @@ export class SteeringService {
       clock,
       random,
       log,
-      onMessage: (message) => this.#keeper.take(message),
+      onMessage: (message) => this.take(message),
     });
     this.#evidence = new OwnEvidence({
       limits: config.probe,
@@ -191,6 +194,11 @@ export class SteeringService {
       this.#decisions.stop(),
     ]);
     await this.#keeper.stop();
+  }
+
+  /** What the stream hands over, verified. */
+  take(message: FleetSnapshot | FleetDelta): 'go-on' | 'reconnect' {
+    return this.#keeper.take(message);
   }
 
   /** The answer as JSON text; a promise only where a signature has to be waited for. */
