@@ -99,6 +99,12 @@ export const FleetSchema = Type.Object(
         boxes: Type.Number({ default: 1, minimum: 0.1, maximum: 10, description: 'times boxes' }),
         storage: Type.Number({ default: 1, minimum: 0, maximum: 100, description: 'times disk' }),
         serving: Type.Number({ default: 1, minimum: 0, maximum: 100, description: 'times NIC' }),
+        extraBoxes: Type.Integer({
+          default: 0,
+          minimum: 0,
+          maximum: 100,
+          description: 'more boxes at every site, like those it has; demand stays',
+        }),
       },
       {
         default: {},
