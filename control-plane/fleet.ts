@@ -14,6 +14,7 @@ import type {
   ApplianceId,
   ApplianceStanding,
   ClusterId,
+  FillSource,
   Site,
   SiteId,
   SnapshotAppliance,
@@ -25,7 +26,8 @@ import type { HealthState } from './health-machine.ts';
 import { BoxHoldings } from './holdings.ts';
 import type { Learned } from './routes/route-book.ts';
 import type { FleetParts, SnapshotHoldings } from './snapshot.ts';
-import type { SourceBox, SourceCandidate } from './sources.ts';
+import { neighboursOf, type SourceBox, type SourceCandidate } from './sources.ts';
+import { stepWeights, type WeightState } from './weight-loop.ts';
 
 /** An appliance as it enrolled. */
 export interface BoxRecord {
@@ -85,6 +87,11 @@ export class Fleet {
   #learned: Learned = new Map();
   #prefixesVersion = 0;
   #sourcesVersion = 1;
+  #weightState: WeightState = new Map();
+  readonly #neighbours = new Map<
+    SiteId,
+    { readonly version: number; readonly sources: readonly FillSource[] }
+  >();
 
   constructor(catalogue: Catalogue) {
     this.#catalogue = catalogue;
@@ -229,6 +236,16 @@ export class Fleet {
     }
   }
 
+  /** Made anew for a site when the standing of some box changed: it is asked for with every question about sources. */
+  neighboursOf(siteId: SiteId): readonly FillSource[] {
+    const known = this.#neighbours.get(siteId);
+    if (known?.version === this.#sourcesVersion) return known.sources;
+    const boxes = [...this.#boxes.values()].map(({ record }) => this.sourceBox(record));
+    const sources = neighboursOf(siteId, boxes);
+    this.#neighbours.set(siteId, { version: this.#sourcesVersion, sources });
+    return sources;
+  }
+
   sourceBox(record: BoxRecord): SourceBox {
     const { applianceId, siteId, clusterId, baseUrl } = record;
     const country = this.#sites.get(siteId)?.site.country ?? '';
@@ -239,12 +256,30 @@ export class Fleet {
     for (const box of this.#boxes.values()) freeze(box);
   }
 
+  /** Shares of sessions for the next `parts`; true where one changed. `periodMs`: since the last time. */
+  stepWeights(periodMs: number): boolean {
+    const boxes = [...this.#boxes.values()].map(({ record, health, frozen }) => ({
+      applianceId: record.applianceId,
+      region: this.#sites.get(record.siteId)?.site.country ?? '',
+      servingBps: frozen.servingBps,
+      egressBps: frozen.egressBps,
+      isHeard: health.standing === 'serving' && health.connected,
+    }));
+    const before = this.#weightState;
+    this.#weightState = stepWeights(before, boxes, periodMs);
+    return boxes.some(
+      ({ applianceId }) =>
+        (before.get(applianceId)?.admit ?? 1) !== this.#weightState.get(applianceId)?.admit,
+    );
+  }
+
   parts(originBaseUrl: string): FleetParts {
     const weightOf = this.#weights();
     const appliances: SnapshotAppliance[] = [];
     const holdings: SnapshotHoldings[] = [];
     for (const box of this.#boxes.values()) {
-      appliances.push(publishedEntry(box, weightOf(box)));
+      const admit = this.#weightState.get(box.record.applianceId)?.admit ?? 1;
+      appliances.push(publishedEntry(box, weightOf(box), admit));
       holdings.push(publishedHoldings(box));
     }
     return {
@@ -340,10 +375,17 @@ function learnedBy(learned: Learned, clusterId: ClusterId): Pick<SnapshotCluster
 }
 
 /** A fill that has not got on for so long is not waited for with patience. */
-const FILL_STILL_MS = 15_000;
+export const FILL_STILL_MS = 15_000;
+
+/** What a heartbeat says of the fill, as far as waiting for the box goes. */
+export interface FillBeat {
+  readonly bootId: string;
+  readonly fill: Pick<Heartbeat['fill'], 'manifestVersion' | 'waitingFor'>;
+  readonly counters: Pick<Heartbeat['counters'], 'fillBytes'>;
+}
 
 /** Whether a box's fill got on since the last heartbeat: bytes came, or a new manifest, or it rightly waits for others. */
-function isFillMoving(before: Heartbeat | null, now: Heartbeat): boolean {
+export function isFillMoving(before: FillBeat | null, now: FillBeat): boolean {
   return (
     before === null ||
     before.bootId !== now.bootId ||
@@ -353,14 +395,24 @@ function isFillMoving(before: Heartbeat | null, now: Heartbeat): boolean {
   );
 }
 
-function fillBytesOf({ counters: { fillBytes } }: Heartbeat): number {
+function fillBytesOf({ counters: { fillBytes } }: FillBeat): number {
   return fillBytes.peer + fillBytes.tier + fillBytes.origin;
 }
 
-/** A box that its operator or its own load holds back fetches nothing for others to have. */
-function mayFill(heartbeat: Heartbeat | null): boolean {
-  const waitingFor = heartbeat?.fill.waitingFor ?? null;
-  return waitingFor === null || waitingFor === 'turn' || waitingFor === 'source';
+/**
+ * A box that its operator, its own load or its disk holds back fetches nothing for others to have. One that has not heard yet
+ * that its window opened, or of its manifest, is about to: its last heartbeat is older than what is known here.
+ */
+export function mayFill(heartbeat: FillBeat | null): boolean {
+  switch (heartbeat?.fill.waitingFor ?? null) {
+    case 'pause':
+    case 'budget':
+    case 'load':
+    case 'space':
+      return false;
+    default:
+      return true;
+  }
 }
 
 function freeze(box: MutableBox): void {
@@ -375,7 +427,7 @@ function freeze(box: MutableBox): void {
 const REASONS_MAX = 16;
 const REASON_LENGTH_MAX = 200;
 
-function publishedEntry(box: MutableBox, weight: number): SnapshotAppliance {
+function publishedEntry(box: MutableBox, weight: number, admit: number): SnapshotAppliance {
   const { record, health, frozen } = box;
   const next: SnapshotAppliance = {
     applianceId: record.applianceId,
@@ -386,6 +438,7 @@ function publishedEntry(box: MutableBox, weight: number): SnapshotAppliance {
     reasons: health.reasons.slice(0, REASONS_MAX).map((why) => why.slice(0, REASON_LENGTH_MAX)),
     since: health.sinceMs,
     weight,
+    ...(admit === 1 ? {} : { admit }),
     ...frozen,
   };
   if (box.published === null || JSON.stringify(box.published) !== JSON.stringify(next)) {

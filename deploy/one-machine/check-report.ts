@@ -16,6 +16,7 @@ export interface CheckFigures {
   readonly bytesVerified: number; // in chunks whose hash matched the origin's list
   readonly originServeBytes: number;
   readonly originFillBytes: number;
+  readonly distinctFillBytes: number; // of the files on some box, each counted once
   readonly fillSourceBytes: FillKindBytes;
   readonly pullThroughBytes: number; // fetched by boxes on demand
   readonly filesLeftOut: number; // in no manifest and on no box before the first viewer
@@ -45,6 +46,8 @@ export interface CheckReport {
 }
 
 const RECEIVED_WHEN_KILLED_MIN = 64 * 1024;
+/** One copy of a file crosses the origin link, whatever the number of boxes; a stalled neighbour may cost a second one. */
+const ORIGIN_COPIES_MAX = 1.2;
 
 /** What must hold for exit status 0, each with its sentence where it does not. */
 export function checkReportOf(figures: CheckFigures): CheckReport {
@@ -59,6 +62,10 @@ export function checkReportOf(figures: CheckFigures): CheckReport {
   must(
     figures.bytesVerified === figures.bytesExpected,
     `${figures.bytesExpected - figures.bytesVerified} bytes did not match the origin's hashes`,
+  );
+  must(
+    figures.fillSourceBytes.origin <= ORIGIN_COPIES_MAX * figures.distinctFillBytes,
+    `the boxes filled ${figures.fillSourceBytes.origin} bytes from the origin, of files of ${figures.distinctFillBytes} bytes in all`,
   );
   must(figures.filesLeftOut >= 1, 'every file was on some box, so pull-through was not shown');
   must(figures.pullThroughBytes > 0, 'no box fetched anything on demand');

@@ -47,7 +47,7 @@ interface Tally {
 
 export async function runCheck(subject: CheckSubject): Promise<CheckReport> {
   const { fleet, layout, say } = subject;
-  const leftOut = await filesOnNoBox(subject);
+  const { leftOut, distinctFillBytes } = await filesOnBoxes(subject);
   say(`${leftOut.size} files are on no box: they will be pulled through`);
   const fillSourceBytes = await sumOverBoxes(subject, 'fillBytes');
   const originBefore = await fleet.originStatus();
@@ -101,6 +101,7 @@ export async function runCheck(subject: CheckSubject): Promise<CheckReport> {
     bytesVerified: tally.bytesVerified,
     originServeBytes: originAfter.serveBytes - originBefore.serveBytes,
     originFillBytes: originAfter.fillBytes,
+    distinctFillBytes,
     fillSourceBytes,
     pullThroughBytes: missBytes.peer + missBytes.tier + missBytes.origin + missBytesOfKilled,
     filesLeftOut: leftOut.size,
@@ -235,12 +236,21 @@ async function watchExclusion(
   return null;
 }
 
-async function filesOnNoBox(subject: CheckSubject): Promise<ReadonlySet<string>> {
+async function filesOnBoxes(
+  subject: CheckSubject,
+): Promise<{ readonly leftOut: ReadonlySet<string>; readonly distinctFillBytes: number }> {
   const { titles, holdings } = await subject.fleet.plannerInput(subject.planDate);
   const held = new Set(holdings.flatMap((entry) => entry.ordinals));
-  const isLeftOut = ({ listing, ordinals }: (typeof titles)[number]): readonly string[] =>
-    listing.files.filter((_, at) => !held.has(ordinals[at])).map((file) => file.fileId);
-  return new Set(titles.flatMap(isLeftOut));
+  const leftOut = new Set<string>();
+  const heldBytes = new Map<string, number>();
+  for (const { listing, ordinals } of titles) {
+    listing.files.forEach(({ fileId, sizeBytes }, at) => {
+      if (held.has(ordinals[at])) heldBytes.set(fileId, sizeBytes);
+      else leftOut.add(fileId);
+    });
+  }
+  const distinctFillBytes = [...heldBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
+  return { leftOut, distinctFillBytes };
 }
 
 async function sumOverBoxes(
