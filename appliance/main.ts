@@ -59,6 +59,8 @@ export function addCommands(program: Command): void {
       null,
       'read every chunk back once and compare; what is bad is dropped and fetched again',
     ],
+    ['manifest', null, 'the manifest in use, and one that waits for a confirmation'],
+    ['confirm-manifest', null, 'what a held-back manifest deletes is meant: take it'],
     ['volumes', null, 'the disks: how full, how fast, which are out and why'],
     ['readmit', 'path', 'a volume that was taken out is sound again: used from the next start'],
     ['adopt', 'directory', 'take over a pre-seeded disk; each chunk is checked before it counts'],
@@ -174,6 +176,7 @@ async function act(config: ApplianceConfig, name: string, argument: string): Pro
   );
   const paths: Readonly<Record<string, string>> = {
     readmit: `/volumes/readmit?path=${value}`,
+    'confirm-manifest': '/manifest?confirm=1',
     adopt: `/adopt?path=${value}`,
     explain: `/explain?file=${value}`,
   };

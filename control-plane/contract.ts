@@ -416,7 +416,11 @@ export async function openFastTrack(
 /**
  * `GET /v1/manifest` -> 200 `application/vnd.nightfill.manifest`: one line with the signed header (JWS typ nf-manifest+jws),
  * "\n", then the body: NDJSON, zstd. 304 when `If-None-Match: "<version>"` is current; 404 while there is no plan.
+ * `?base=<version>`: a delta on that version will do. It holds what comes (ManifestEntry), what has other titles or another
+ * forecast by a factor of MANIFEST_FORECAST_FACTOR (ManifestEntry), and what goes (ManifestDrop).
  */
+export const MANIFEST_FORECAST_FACTOR = 4; // below it a forecast is not worth a line: each one changes each night
+export const MANIFEST_DELTAS_MAX = 7; // then a full one: what was not worth a line must not add up
 export const MANIFEST_CONTENT_TYPE = 'application/vnd.nightfill.manifest';
 export const MANIFEST_ENTRIES_MAX = 1_000_000;
 export const MANIFEST_BODY_BYTES_MAX = 64 * 1024 * 1024; // compressed
@@ -445,13 +449,19 @@ export const ManifestHeaderSchema = Type.Object(
       minimum: 0,
       description: 'forecast views per day above which a miss is kept at once',
     }),
+    baseDigest: Type.Optional(
+      Type.String({
+        pattern: '^[0-9a-f]{32}$',
+        description: 'of a delta: setDigestOf the set that it changes',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
 export type ManifestHeader = Static<typeof ManifestHeaderSchema>;
 export const checkManifestHeader = checker(ManifestHeaderSchema);
 
-/** One line of the body. In a delta, `drop: true` takes the file out of the set. */
+/** One line of the body. */
 export const ManifestEntrySchema = Type.Object(
   {
     fileId,
@@ -462,12 +472,19 @@ export const ManifestEntrySchema = Type.Object(
       description: 'forecast views of this file per day at this box',
     }),
     urgent: Type.Optional(Type.Boolean()),
-    drop: Type.Optional(Type.Boolean()),
   },
   { additionalProperties: false },
 );
 export type ManifestEntry = Static<typeof ManifestEntrySchema>;
 export const checkManifestEntry = checker(ManifestEntrySchema);
+
+/** A line of a delta: the file leaves the set. */
+export const ManifestDropSchema = Type.Object(
+  { fileId, drop: Type.Literal(true) },
+  { additionalProperties: false },
+);
+export type ManifestDrop = Static<typeof ManifestDropSchema>;
+export const checkManifestDrop = checker(ManifestDropSchema);
 
 /**
  * Order-independent digest of a set of files: the sum of the first 128 bits of each id, mod 2^128, as 32 hex digits.

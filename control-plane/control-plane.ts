@@ -5,6 +5,7 @@ export { createKeyRing, type KeyRingHolder, type KeyRingOptions } from './io/key
 export { initKeyFiles, KeyFilesProblem } from './io/key-files.ts';
 export {
   readManifest,
+  type BaseFile,
   type ManifestExpectations,
   type ManifestProblem,
   type ManifestRefusal,
@@ -18,7 +19,6 @@ export {
   type QuarantinedRoute,
 } from './routes/policy.ts';
 export { NO_ROAS } from './routes/roa.ts';
-export { encodeManifest, manifestContent, manifestEntries } from './manifest.ts';
 export {
   fillWindowAt,
   isTimeZone,
@@ -32,3 +32,15 @@ export {
   type SourceBox,
   type SourceCandidate,
 } from './sources.ts';
+export {
+  compressLines,
+  deltaLines,
+  digestOfFiles,
+  encodeManifest,
+  manifestContent,
+  manifestEntries,
+  manifestLines,
+  plannedFiles,
+  type ManifestCatalogue,
+  type PlannedFiles,
+} from './manifest.ts';

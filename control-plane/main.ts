@@ -8,7 +8,7 @@ import { runDaemon } from '#base/io/daemon.ts';
 import { createLogger } from '#base/log.ts';
 import { configRelations, ControlPlaneConfigSchema } from './config.ts';
 import { initKeyFiles } from './io/key-files.ts';
-import { addApplianceCommands, addTakedown } from './io/operator-commands.ts';
+import { addApplianceCommands, addManifestCommands, addTakedown } from './io/operator-commands.ts';
 
 export { addApplianceCommands };
 
@@ -34,6 +34,7 @@ export function addCommands(program: Command): void {
       console.log('move root.jwk off this machine: nothing that runs needs it');
     });
   addTakedown(program);
+  addManifestCommands(program);
 }
 
 async function runControlPlane(configFile: string, checkOnly: boolean): Promise<void> {

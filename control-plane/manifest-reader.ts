@@ -13,8 +13,10 @@
 import { createHash } from 'node:crypto';
 import { zstdDecompressSync } from 'node:zlib';
 import { openCompact } from '#base/jws.ts';
+import type { FileId, TitleId } from '#upstream/contract.ts';
 import { messageOf, type Outcome } from '#base/outcome.ts';
 import {
+  checkManifestDrop,
   checkManifestEntry,
   checkManifestHeader,
   JWS_TYPE,
@@ -23,6 +25,7 @@ import {
   SetDigest,
   type ApplianceId,
   type KeyRing,
+  type ManifestDrop,
   type ManifestEntry,
   type ManifestHeader,
 } from './contract.ts';
@@ -55,6 +58,16 @@ export interface ManifestExpectations {
   /** Absent: any cluster, any epoch. */
   readonly clusterId?: string;
   readonly epoch?: number;
+  /** The set in use, where a delta on it will do. */
+  readonly base?: { readonly files: ReadonlyMap<FileId, BaseFile> };
+}
+
+/** A file of the set in use, as a delta leaves it where it does not name it. */
+export interface BaseFile {
+  readonly sizeBytes: number;
+  readonly titles: readonly TitleId[];
+  readonly density: number;
+  readonly isUrgent: boolean;
 }
 
 export interface OpenedManifest {
@@ -80,9 +93,17 @@ export async function readManifest(
   if (refusal !== null) return { ok: false, failure: refusal };
   const expanded = expandBody(split.body, header);
   if (!expanded.ok) return expanded;
-  const entries = await readEntries(expanded.value, header);
-  if (!entries.ok) return entries;
-  return { ok: true, value: { header, entries: entries.value } };
+  const lines = await readLines(expanded.value, header);
+  if (!lines.ok) return lines;
+  const entries =
+    header.kind === 'full'
+      ? lines.value.entries
+      : merged(expected.base?.files ?? new Map<FileId, BaseFile>(), lines.value);
+  const digest = await digestOf(entries);
+  if (digest !== header.setDigest) {
+    return refuse('manifest-digest', `the set has digest ${digest}, signed is ${header.setDigest}`);
+  }
+  return { ok: true, value: { header, entries } };
 }
 
 function splitAtFirstLine(
@@ -125,8 +146,14 @@ function headerProblem(
       `version ${header.version} is not newer than ${expected.versionInUse}, in use`,
     );
   }
-  if (header.kind === 'delta') {
+  if (header.kind === 'delta' && expected.base === undefined) {
     return problem('manifest-delta', 'a delta was sent where the full manifest was asked for');
+  }
+  if (header.kind === 'delta' && header.baseVersion !== expected.versionInUse) {
+    return problem(
+      'manifest-delta',
+      `it changes version ${header.baseVersion}, in use is ${expected.versionInUse}`,
+    );
   }
   return null;
 }
@@ -150,58 +177,81 @@ function expandBody(body: Uint8Array, header: ManifestHeader): Outcome<Buffer, M
   }
 }
 
+interface ReadLines {
+  readonly entries: readonly ManifestEntry[];
+  readonly drops: ReadonlySet<FileId>;
+}
+
 /** In pieces: 400,000 lines take seconds, in which a box serves. */
-async function readEntries(
+async function readLines(
   text: Buffer,
   header: ManifestHeader,
-): Promise<Outcome<readonly ManifestEntry[], ManifestProblem>> {
+): Promise<Outcome<ReadLines, ManifestProblem>> {
   const entries: ManifestEntry[] = [];
-  const seen = new Set<string>();
-  const sum = new SetDigest();
+  const drops = new Set<FileId>();
+  const seen = new Set<FileId>();
   let start = 0;
   while (start < text.length) {
     const newlineAt = text.indexOf(NEWLINE, start);
     const end = newlineAt === -1 ? text.length : newlineAt;
-    const where = `line ${entries.length + 1}`;
-    if (entries.length === header.entries) {
+    const where = `line ${seen.size + 1}`;
+    if (seen.size === header.entries) {
       return refuse('manifest-entries', `${where}: the header says ${header.entries} entries`);
     }
     if (end - start > LINE_BYTES_MAX) return refuse('manifest-entries', `${where} is too long`);
-    const entry = parseEntry(text.toString('utf8', start, end));
-    if (!entry.ok) return refuse('manifest-entries', `${where}: ${entry.failure}`);
-    if (seen.has(entry.value.fileId)) {
-      return refuse('manifest-entries', `${where}: ${entry.value.fileId} comes twice`);
-    }
-    if (entry.value.drop === true) {
-      return refuse('manifest-entries', `${where}: a full manifest drops nothing`);
-    }
-    seen.add(entry.value.fileId);
-    sum.add(entry.value.fileId);
-    entries.push(entry.value);
+    const line = parseLine(text.toString('utf8', start, end), header.kind);
+    if (!line.ok) return refuse('manifest-entries', `${where}: ${line.failure}`);
+    const { fileId } = line.value;
+    if (seen.has(fileId)) return refuse('manifest-entries', `${where}: ${fileId} comes twice`);
+    seen.add(fileId);
+    if ('drop' in line.value) drops.add(fileId);
+    else entries.push(line.value);
     start = end + 1;
-    if (entries.length % LINES_PER_PIECE === 0) {
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    if (seen.size % LINES_PER_PIECE === 0) await new Promise((resolve) => setImmediate(resolve));
   }
-  if (entries.length !== header.entries) {
-    return refuse(
-      'manifest-entries',
-      `${entries.length} entries, the header says ${header.entries}`,
-    );
+  if (seen.size !== header.entries) {
+    return refuse('manifest-entries', `${seen.size} entries, the header says ${header.entries}`);
   }
-  const digest = sum.toString();
-  if (digest !== header.setDigest) {
-    return refuse('manifest-digest', `the set has digest ${digest}, signed is ${header.setDigest}`);
-  }
-  return { ok: true, value: entries };
+  return { ok: true, value: { entries, drops } };
 }
 
-function parseEntry(line: string): Outcome<ManifestEntry, string> {
+/** The set in use with what a delta brings, takes and wants otherwise. */
+function merged(
+  base: ReadonlyMap<FileId, BaseFile>,
+  { entries, drops }: ReadLines,
+): readonly ManifestEntry[] {
+  const changed = new Set(entries.map(({ fileId }) => fileId));
+  const result = [...entries];
+  for (const [fileId, { sizeBytes, titles, density, isUrgent }] of base) {
+    if (drops.has(fileId) || changed.has(fileId)) continue;
+    const kept = { fileId, sizeBytes, titles: [...titles], density };
+    result.push(isUrgent ? { ...kept, urgent: true } : kept);
+  }
+  return result;
+}
+
+async function digestOf(entries: readonly ManifestEntry[]): Promise<string> {
+  const sum = new SetDigest();
+  for (const [at, { fileId }] of entries.entries()) {
+    sum.add(fileId);
+    if (at % LINES_PER_PIECE === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  return sum.toString();
+}
+
+function parseLine(
+  line: string,
+  kind: ManifestHeader['kind'],
+): Outcome<ManifestEntry | ManifestDrop, string> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(line);
   } catch (thrown) {
     return { ok: false, failure: messageOf(thrown) };
+  }
+  if (kind === 'delta' && typeof parsed === 'object' && parsed !== null && 'drop' in parsed) {
+    const drop = checkManifestDrop(parsed);
+    return drop.ok ? drop : { ok: false, failure: drop.failure.slice(0, 3).join('; ') };
   }
   const checked = checkManifestEntry(parsed);
   return checked.ok ? checked : { ok: false, failure: checked.failure.slice(0, 3).join('; ') };

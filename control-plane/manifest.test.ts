@@ -12,12 +12,16 @@ import {
   type ManifestEntry,
   type ManifestHeader,
 } from './contract.ts';
-import { readManifest, type ManifestRefusal } from './manifest-reader.ts';
+import { readManifest, type BaseFile, type ManifestRefusal } from './manifest-reader.ts';
 import {
   contentKeyOf,
   encodeManifest,
+  compressLines,
+  deltaLines,
+  digestOfFiles,
   manifestContent,
   manifestEntries,
+  plannedFiles,
   type ManifestCatalogue,
 } from './manifest.ts';
 import { makeKeySet } from './trust.ts';
@@ -135,15 +139,90 @@ test('a manifest that was served is opened by a box with its header and the same
   assert.equal(opened.value.header.fillDensity, 3);
 });
 
-test('the same plan gives the same body, and another plan date gives no new content', () => {
+test('the same plan gives the same body, and another plan date gives no new content', async () => {
   const { plan, order } = makePlan();
   const first = manifestEntries(plan, order, catalogue);
   const again = manifestEntries(plan, order, catalogue);
   assert.deepEqual(manifestContent(first).body, manifestContent(again).body);
   const nextNight = { ...plan, planDate: '2026-06-02' };
-  assert.equal(contentKeyOf(first, plan), contentKeyOf(again, nextNight));
-  assert.notEqual(contentKeyOf(first, plan), contentKeyOf(first, { ...plan, fillDensity: 4 }));
-  assert.notEqual(contentKeyOf(first, plan), contentKeyOf(first.slice(1), plan));
+  const text = async (entries: readonly ManifestEntry[]): Promise<string> =>
+    (await compressLines(entries)).textSha256;
+  const key = contentKeyOf(await text(first), plan);
+  assert.equal(contentKeyOf(await text(again), nextNight), key);
+  assert.notEqual(contentKeyOf(await text(first), { ...plan, fillDensity: 4 }), key);
+  assert.notEqual(contentKeyOf(await text(first.slice(1)), plan), key);
+});
+
+/** Two nights: file 9 goes, file 5 comes, file 4 is wanted a little more, file 0 as it was. */
+async function deltaManifest(base = 2): Promise<{
+  bytes: Buffer;
+  before: ReadonlyMap<string, BaseFile>;
+  after: readonly ManifestEntry[];
+}> {
+  const { plan, order } = makePlan();
+  const nextPlan = { ...plan, drops: [2, 9], everywhereDensity: 0, shareDensity: 0 };
+  const densities = [95, 80, 70, 5, 4, 1];
+  const first = plannedFiles(plan, order, catalogue);
+  const next = plannedFiles(nextPlan, { ...order, densities }, catalogue);
+  const lines = await compressLines(deltaLines(first, next, catalogue));
+  const content = { ...lines, setDigest: digestOfFiles(next, catalogue) };
+  const from = { version: base, digest: digestOfFiles(first, catalogue) };
+  return {
+    bytes: await encodeManifest(keys.key, nextPlan, 3, content, NOW_MS, from),
+    before: new Map(
+      manifestEntries(plan, order, catalogue).map(({ fileId, ...rest }) => [
+        fileId,
+        { ...rest, isUrgent: false },
+      ]),
+    ),
+    after: manifestEntries(nextPlan, { ...order, densities }, catalogue),
+  };
+}
+
+test('a delta leads from one set to the next, and names only what comes, goes or is wanted far more', async () => {
+  const { bytes, before, after } = await deltaManifest();
+  const text = zstdDecompressSync(bytes.subarray(bytes.indexOf(0x0a) + 1)).toString('utf8');
+  assert.deepEqual(
+    text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { fileId: string; drop?: boolean })
+      .map(({ fileId, drop }) => [fileId, drop === true]),
+    [
+      [fileIdFor(5), false],
+      [fileIdFor(9), true],
+    ],
+  );
+  const opened = await readManifest(bytes, keys.ring, {
+    applianceId: 'box-1',
+    versionInUse: 2,
+    base: { files: before },
+  });
+  assert.ok(opened.ok);
+  const ids = (entries: readonly ManifestEntry[]): string[] =>
+    entries.map(({ fileId }) => fileId).sort();
+  assert.deepEqual(ids(opened.value.entries), ids(after));
+});
+
+test('a delta on another version, on another set, cut off, or where none was asked for is refused', async () => {
+  const { bytes, before } = await deltaManifest();
+  const wrongSet = new Map(before);
+  wrongSet.delete(fileIdFor(0));
+  const refusalOf = async (
+    delta: Uint8Array,
+    versionInUse: number,
+    files: ReadonlyMap<string, BaseFile> | null,
+  ): Promise<string> => {
+    const base = files === null ? {} : { base: { files } };
+    const expected = { applianceId: 'box-1', versionInUse, ...base };
+    const outcome = await readManifest(delta, keys.ring, expected);
+    return outcome.ok ? 'taken' : outcome.failure.refusal;
+  };
+  assert.equal(await refusalOf(bytes, 1, before), 'manifest-delta');
+  assert.equal(await refusalOf(bytes, 2, null), 'manifest-delta');
+  assert.equal(await refusalOf(bytes, 2, wrongSet), 'manifest-digest');
+  assert.equal(await refusalOf(bytes.subarray(0, -5), 2, before), 'manifest-body');
+  assert.equal(await refusalOf(bytes, 2, before), 'taken');
 });
 
 test('an empty plan is a manifest of nothing, and opens', async () => {

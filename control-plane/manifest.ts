@@ -1,26 +1,33 @@
 /**
  * Expands a plan to the manifest of one box: entries in fill order, a compressed body, and the facts that its header signs.
  *
- * Shape:      (plan, order, catalogue) -> entries; entries -> body; (body facts, version) -> header
+ * Shape:      (plan, order, catalogue) -> planned files; files -> lines -> body; two sets of files -> the lines of a delta
  * Invariants: (1) the same plan, order and catalogue give the same bytes, on every machine
  *             (2) each file comes once, with every title that lists it
  *             (3) the version is not part of the content: it grows only when the content key changes
+ *             (4) no entry lives longer than its line: 400,000 files cost two arrays of numbers and their compressed body
  */
 import { createHash } from 'node:crypto';
-import { constants, zstdCompressSync } from 'node:zlib';
-import { expandPlan, type Order, type Plan } from '#fill-planner/contract.ts';
+import { constants, createZstdCompress, zstdCompressSync } from 'node:zlib';
+import { expandPlan, type OrderColumns, type Plan } from '#fill-planner/contract.ts';
 import type { FileId, TitleId } from '#upstream/contract.ts';
 import { signCompact, type SigningKey } from '#base/jws.ts';
 import {
   JWS_TYPE,
   MANIFEST_ENTRIES_MAX,
+  MANIFEST_FORECAST_FACTOR,
+  SetDigest,
   setDigestOf,
+  type ManifestDrop,
   type ManifestEntry,
   type ManifestHeader,
 } from './contract.ts';
 
 const COMPRESSION_LEVEL = 6; // ids do not compress; the rest is repeated keys, any level takes them
+const COMPRESSION = { params: { [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL } };
 const TITLES_PER_ENTRY_MAX = 64; // the contract's bound
+const FORECAST_DIGITS = 4; // a forecast is not known better, and digits do not compress
+const PIECE_LINES = 2000; // compressed, and between two turns of the event loop
 
 /** What a manifest needs to know of the catalogue. */
 export interface ManifestCatalogue {
@@ -30,60 +37,176 @@ export interface ManifestCatalogue {
   titlesOf(fileId: FileId): readonly TitleId[];
 }
 
+/** The files of a manifest in fill order, as numbers. */
+export interface PlannedFiles {
+  readonly ordinals: Uint32Array;
+  readonly densities: Float64Array;
+}
+
+export function plannedFiles(
+  plan: Plan,
+  order: OrderColumns,
+  catalogue: ManifestCatalogue,
+): PlannedFiles {
+  const expanded = expandPlan(plan, order, (at) => catalogue.fileIdOf(at));
+  const ordinals = new Uint32Array(expanded.length);
+  const densities = new Float64Array(expanded.length);
+  const seen = new Set<number>();
+  for (const { ordinal, density } of expanded) {
+    if (seen.size >= MANIFEST_ENTRIES_MAX) break;
+    const fileId = catalogue.fileIdOf(ordinal);
+    if (fileId === undefined || seen.has(ordinal) || catalogue.titlesOf(fileId).length === 0) {
+      continue;
+    }
+    ordinals[seen.size] = ordinal;
+    densities[seen.size] = density;
+    seen.add(ordinal);
+  }
+  return { ordinals: ordinals.slice(0, seen.size), densities: densities.slice(0, seen.size) };
+}
+
+function entryAt(files: PlannedFiles, at: number, catalogue: ManifestCatalogue): ManifestEntry {
+  const fileId = catalogue.fileIdOf(files.ordinals[at]) ?? '';
+  return {
+    fileId,
+    sizeBytes: catalogue.sizeOf(fileId),
+    titles: catalogue.titlesOf(fileId).slice(0, TITLES_PER_ENTRY_MAX),
+    density: Number(files.densities[at].toPrecision(FORECAST_DIGITS)),
+  };
+}
+
+export function* manifestLines(
+  files: PlannedFiles,
+  catalogue: ManifestCatalogue,
+): Generator<ManifestEntry> {
+  for (let at = 0; at < files.ordinals.length; at++) yield entryAt(files, at, catalogue);
+}
+
 export function manifestEntries(
   plan: Plan,
-  order: Order,
+  order: OrderColumns,
   catalogue: ManifestCatalogue,
 ): readonly ManifestEntry[] {
-  const entries = new Map<FileId, ManifestEntry>();
-  for (const { ordinal, density } of expandPlan(plan, order, (at) => catalogue.fileIdOf(at))) {
-    if (entries.size >= MANIFEST_ENTRIES_MAX) break;
-    const fileId = catalogue.fileIdOf(ordinal);
-    if (fileId === undefined || entries.has(fileId)) continue;
-    const titles = catalogue.titlesOf(fileId).slice(0, TITLES_PER_ENTRY_MAX);
-    if (titles.length === 0) continue;
-    entries.set(fileId, {
-      fileId,
-      sizeBytes: catalogue.sizeOf(fileId),
-      titles: [...titles],
-      density,
-    });
+  return [...manifestLines(plannedFiles(plan, order, catalogue), catalogue)];
+}
+
+/** What leads from one set of files to another: what comes or is wanted otherwise, then what goes. */
+export function* deltaLines(
+  base: PlannedFiles,
+  next: PlannedFiles,
+  catalogue: ManifestCatalogue,
+): Generator<ManifestEntry | ManifestDrop> {
+  const before = new Map<number, number>();
+  for (let at = 0; at < base.ordinals.length; at++) {
+    before.set(base.ordinals[at], base.densities[at]);
   }
-  return [...entries.values()];
+  for (let at = 0; at < next.ordinals.length; at++) {
+    const density = before.get(next.ordinals[at]);
+    before.delete(next.ordinals[at]);
+    if (density !== undefined && isAlike(density, next.densities[at])) continue;
+    yield entryAt(next, at, catalogue);
+  }
+  for (const ordinal of before.keys()) {
+    const fileId = catalogue.fileIdOf(ordinal);
+    if (fileId !== undefined) yield { fileId, drop: true };
+  }
+}
+
+function isAlike(before: number, now: number): boolean {
+  if (before === now) return true;
+  if (before === 0 || now === 0) return false;
+  const factor = now > before ? now / before : before / now;
+  return factor < MANIFEST_FORECAST_FACTOR;
+}
+
+export function digestOfFiles(files: PlannedFiles, catalogue: ManifestCatalogue): string {
+  const digest = new SetDigest();
+  for (const ordinal of files.ordinals) {
+    const fileId = catalogue.fileIdOf(ordinal);
+    if (fileId !== undefined) digest.add(fileId);
+  }
+  return digest.toString();
+}
+
+/** Names the files with their titles: two sets of one key differ in forecasts alone. */
+export function setKeyOf(files: PlannedFiles, catalogue: ManifestCatalogue): string {
+  const hash = createHash('sha256');
+  for (const ordinal of files.ordinals) {
+    const fileId = catalogue.fileIdOf(ordinal) ?? '';
+    hash.update(`${fileId} ${catalogue.titlesOf(fileId).join(' ')}\n`);
+  }
+  return hash.digest('base64url');
 }
 
 export interface ManifestContent {
   readonly body: Buffer; // NDJSON, zstd
-  readonly entries: number;
+  readonly entries: number; // lines
   readonly bodySha256: string;
   readonly setDigest: string;
 }
 
+export interface CompressedLines extends Omit<ManifestContent, 'setDigest'> {
+  readonly textSha256: string; // before compression: another zstd gives no new version
+}
+
+/** Compresses line by line, in turns with whatever else this process does. */
+export async function compressLines(
+  lines: Iterable<ManifestEntry | ManifestDrop>,
+): Promise<CompressedLines> {
+  const stream = createZstdCompress(COMPRESSION);
+  const parts: Buffer[] = [];
+  const ended = new Promise<void>((resolve, reject) => {
+    stream.on('data', (part: Buffer) => parts.push(part));
+    stream.once('end', resolve);
+    stream.once('error', reject);
+  });
+  const text = createHash('sha256');
+  let entries = 0;
+  let piece = '';
+  const write = async (): Promise<void> => {
+    text.update(piece);
+    const isRoom = stream.write(piece);
+    piece = '';
+    if (!isRoom) await new Promise((resolve) => stream.once('drain', resolve));
+    else await new Promise((resolve) => setImmediate(resolve));
+  };
+  for (const line of lines) {
+    piece += `${JSON.stringify(line)}\n`;
+    if (++entries % PIECE_LINES === 0) await write();
+  }
+  text.update(piece);
+  stream.end(piece);
+  await ended;
+  const body = Buffer.concat(parts);
+  return { body, entries, bodySha256: sha256(body), textSha256: text.digest('base64url') };
+}
+
+/** The same at once, for a manifest that is small. */
 export function manifestContent(entries: readonly ManifestEntry[]): ManifestContent {
   const text = entries.map((entry) => `${JSON.stringify(entry)}\n`).join('');
-  const body = zstdCompressSync(Buffer.from(text, 'utf8'), {
-    params: { [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL },
-  });
+  const body = zstdCompressSync(Buffer.from(text, 'utf8'), COMPRESSION);
   return {
     body,
     entries: entries.length,
-    bodySha256: createHash('sha256').update(body).digest('base64url'),
+    bodySha256: sha256(body),
     setDigest: setDigestOf(entries.map((entry) => entry.fileId)),
   };
 }
 
-/**
- * What makes a manifest a new one: its entries and what else a box acts on. The entries' own hash is taken
- * before compression, so that another zstd gives no new version.
- */
+/** What makes a manifest a new one: its entries (`textSha256` of their lines) and what else a box acts on. */
 export function contentKeyOf(
-  entries: readonly ManifestEntry[],
+  textSha256: string,
   plan: Pick<Plan, 'clusterId' | 'epoch' | 'fillDensity'>,
 ): string {
-  const hash = createHash('sha256');
-  hash.update(JSON.stringify([plan.clusterId, plan.epoch, plan.fillDensity]));
-  for (const entry of entries) hash.update(JSON.stringify(entry));
-  return hash.digest('base64url');
+  return createHash('sha256')
+    .update(JSON.stringify([plan.clusterId, plan.epoch, plan.fillDensity, textSha256]))
+    .digest('base64url');
+}
+
+/** What a manifest changes, where it is a delta. */
+export interface ManifestBase {
+  readonly version: number;
+  readonly digest: string;
 }
 
 /** The manifest as it travels: the signed header, a newline, the body. */
@@ -93,13 +216,14 @@ export async function encodeManifest(
   version: number,
   content: ManifestContent,
   issuedAtMs: number,
+  base: ManifestBase | null = null,
 ): Promise<Buffer> {
   const header: ManifestHeader = {
     applianceId: plan.applianceId,
     clusterId: plan.clusterId,
     version,
-    kind: 'full',
-    baseVersion: 0,
+    kind: base === null ? 'full' : 'delta',
+    baseVersion: base?.version ?? 0,
     epoch: plan.epoch,
     planDate: plan.planDate,
     issuedAtMs,
@@ -107,7 +231,12 @@ export async function encodeManifest(
     bodySha256: content.bodySha256,
     setDigest: content.setDigest,
     fillDensity: plan.fillDensity,
+    ...(base === null ? {} : { baseDigest: base.digest }),
   };
   const line = await signCompact(key, JWS_TYPE.manifest, header);
   return Buffer.concat([Buffer.from(`${line}\n`, 'latin1'), content.body]);
+}
+
+function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('base64url');
 }

@@ -117,10 +117,14 @@ export class ControlPlaneClient {
   }
 
   /** The manifest as served, unverified; 'current' where `version` is it; 'none' while there is no plan. */
-  async manifest(version: number): Promise<Outcome<Buffer | 'current' | 'none'>> {
+  async manifest(
+    version: number,
+    mayBeDelta: boolean,
+  ): Promise<Outcome<Buffer | 'current' | 'none'>> {
     const token = await this.accessToken();
     if (!token.ok) return token;
-    return this.#bytes('/v1/manifest', MANIFEST_BODY_BYTES_MAX + MANIFEST_HEADER_BYTES_MAX, {
+    const path = mayBeDelta ? `/v1/manifest?base=${version}` : '/v1/manifest';
+    return this.#bytes(path, MANIFEST_BODY_BYTES_MAX + MANIFEST_HEADER_BYTES_MAX, {
       authorization: `Bearer ${token.value}`,
       'if-none-match': `"${version}"`,
     });

@@ -334,7 +334,8 @@ class Box implements RunningAppliance {
       kept: this.#kept,
       log,
       keys: () => this.#keys.current(),
-      fetch: (version) => this.#client.manifest(version),
+      fetch: (version, mayBeDelta) => this.#client.manifest(version, mayBeDelta),
+      isHeld: (fileId) => this.#store.find(fileId)?.isWhole === true,
       roomBytes: () => this.#store.plannableBytes(config.reactiveShare),
       use: (manifest) => this.#useManifest(manifest),
     });
@@ -514,7 +515,7 @@ class Box implements RunningAppliance {
   async #answered(answer: HeartbeatAnswer): Promise<void> {
     await this.#takeTime(answer.signedTime);
     const have = {
-      manifest: this.#manifests.current.version,
+      manifest: this.#manifests.latestKnown,
       keys: this.#keys.current()?.version ?? 0,
     };
     const { state, pulls } = takeAnswer(this.#told, answer, have);
@@ -604,6 +605,8 @@ class Box implements RunningAppliance {
         return this.#routes === null
           ? { monitored: false, peers: [] }
           : { monitored: this.#routes.isMonitored, peers: this.#routes.table.peers() };
+      case 'manifest':
+        return query.has('confirm') ? this.#manifests.confirm() : this.#manifests.status;
       case 'volumes':
         return this.#volumesAnswer();
       case 'volumes/readmit':

@@ -6,6 +6,7 @@ import {
   VIEW_RECORDS_PER_POST_MAX,
   ViewRecordBatchSchema,
 } from '#appliance/contract.ts';
+import { Type } from 'typebox';
 import {
   MANIFEST_CONTENT_TYPE,
   SourcesRequestSchema,
@@ -23,12 +24,21 @@ const VIEW_RECORD_BYTES_MAX = 400; // one record as JSON
 const PATH_QUALITY_BYTES_MAX = 10_000 * 400; // the contract's most, one aggregate as JSON
 const VIEW_RECORDS_BYTES_MAX = VIEW_RECORDS_PER_POST_MAX * VIEW_RECORD_BYTES_MAX;
 
+const manifestQuery = Type.Object(
+  { base: Type.Optional(Type.Integer({ minimum: 1 })) },
+  { additionalProperties: false },
+);
+
 export function applianceRoutes(server: Server, plane: Plane): void {
   const { authentication, clock, keys, manifests } = plane;
 
-  server.get('/v1/manifest', async (request, reply) => {
+  server.get('/v1/manifest', { schema: { querystring: manifestQuery } }, async (request, reply) => {
     const { record } = await authentication.box(request);
-    const manifest = await manifests.current(record.applianceId);
+    const { base } = request.query;
+    const manifest =
+      base === undefined
+        ? await manifests.current(record.applianceId)
+        : await manifests.currentFrom(record.applianceId, base);
     if (manifest === null) {
       throw new HttpProblem(
         404,

@@ -170,6 +170,22 @@ const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (denial_id, appliance_id)
   ) WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE manifest_versions (  -- the last ones of each box: what a delta, a diff or a rollback starts from
+    appliance_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    run TEXT NOT NULL,
+    order_version TEXT NOT NULL REFERENCES orders (order_version),
+    plan TEXT NOT NULL,             -- Plan as JSON
+    set_key TEXT NOT NULL,          -- of its files and their titles
+    set_digest TEXT NOT NULL,
+    entries INTEGER NOT NULL,
+    body_bytes INTEGER NOT NULL,
+    made_ms INTEGER NOT NULL,
+    PRIMARY KEY (appliance_id, version)
+  ) WITHOUT ROWID;
+  CREATE INDEX manifest_versions_order ON manifest_versions (order_version);
+  `,
 ];
 
 export function openDatabase(file: string): Db {

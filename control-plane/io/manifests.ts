@@ -12,10 +12,44 @@ import { messageOf } from '#base/outcome.ts';
 import { MIB } from '#base/units.ts';
 import type { Catalogue } from '../catalogue.ts';
 import type { DenySet } from '../denials.ts';
-import { contentKeyOf, encodeManifest, manifestContent, manifestEntries } from '../manifest.ts';
+import type { Plan } from '#fill-planner/contract.ts';
+import { MANIFEST_DELTAS_MAX } from '../contract.ts';
+import {
+  compressLines,
+  contentKeyOf,
+  deltaLines,
+  digestOfFiles,
+  encodeManifest,
+  manifestLines,
+  plannedFiles,
+  setKeyOf,
+  type ManifestCatalogue,
+  type PlannedFiles,
+} from '../manifest.ts';
 import type { PlanStore } from './plan-store.ts';
 
 const CACHE_BYTES_MAX = 256 * MIB;
+const DELTAS_BYTES_MAX = 64 * MIB;
+const DIFFERENCE_SHOWN_MAX = 200;
+
+/** What two versions of a box's manifest have each for itself. */
+export interface ManifestDifference {
+  readonly from: number;
+  readonly to: number;
+  readonly added: DifferenceSide;
+  readonly removed: DifferenceSide;
+  readonly kept: number;
+}
+
+export interface DifferenceSide {
+  readonly files: number;
+  readonly bytes: number;
+  readonly shown: readonly {
+    readonly fileId: string;
+    readonly sizeBytes: number;
+    readonly titles: readonly string[];
+  }[];
+}
 
 export interface CurrentManifest {
   readonly version: number;
@@ -38,6 +72,10 @@ export class Manifests {
   readonly #cache = new LRUCache<string, Expanded>({
     maxSize: CACHE_BYTES_MAX,
     sizeCalculation: (entry) => entry.bytes.length + 1,
+  });
+  readonly #deltas = new LRUCache<string, { readonly bytes: Buffer | null }>({
+    maxSize: DELTAS_BYTES_MAX,
+    sizeCalculation: ({ bytes }) => (bytes?.length ?? 0) + 100,
   });
   readonly #inFlight = new Map<string, Promise<Expanded | null>>();
   #turn: Promise<unknown> = Promise.resolve();
@@ -88,6 +126,22 @@ export class Manifests {
     return expansion;
   }
 
+  /** The current manifest as a delta on the version that the box has; the full one where there is no way from there. */
+  async currentFrom(applianceId: string, baseVersion: number): Promise<CurrentManifest | null> {
+    const full = await this.current(applianceId);
+    if (full === null) return null;
+    const name = `${applianceId} ${baseVersion} ${full.version}`;
+    let delta = this.#deltas.get(name);
+    if (delta === undefined) {
+      const making = this.#turn.then(() => this.#makeDelta(applianceId, baseVersion));
+      this.#turn = making.catch(() => undefined);
+      delta = { bytes: await making };
+      this.#deltas.set(name, delta);
+    }
+    const { bytes } = delta;
+    return bytes === null || bytes.length >= full.bytes.length ? full : { ...full, bytes };
+  }
+
   /** Whether the box's manifest, as last expanded, has the file. A box that was never told of one: no. */
   has(applianceId: string, ordinal: number): boolean {
     const ordinals = this.#known.get(applianceId)?.ordinals;
@@ -102,6 +156,11 @@ export class Manifests {
     return ordinals[low] === ordinal;
   }
 
+  /** Ordinals of the manifest as last expanded, sorted. */
+  wanted(applianceId: string): Uint32Array {
+    return this.#known.get(applianceId)?.ordinals ?? new Uint32Array(0);
+  }
+
   forget(applianceId: string): void {
     this.#known.delete(applianceId);
     this.#cache.delete(applianceId);
@@ -110,30 +169,111 @@ export class Manifests {
   async #expand(applianceId: string, basis: string): Promise<Expanded | null> {
     const stored = this.#plans.plan(applianceId);
     if (stored === null) return null;
-    const order = this.#plans.order(stored.plan.orderVersion);
-    if (order === null) return null; // the foreign key keeps it; a later plan set replaced both
-    const denials = this.#denials();
-    const entries = manifestEntries(stored.plan, order, {
-      fileIdOf: (ordinal) => this.#catalogue.fileIdOf(ordinal),
-      sizeOf: (fileId) => this.#catalogue.sizeOf(fileId),
-      titlesOf: (fileId) => denials.titlesOf(fileId, this.#catalogue.titlesOf(fileId)),
-    });
-    const version = this.#plans.manifestVersion(applianceId, contentKeyOf(entries, stored.plan));
-    const content = manifestContent(entries);
+    const catalogue = this.#allowed();
+    const files = this.#filesOf(stored.plan, catalogue);
+    if (files === null) return null; // the foreign key keeps its order; a later plan set replaced both
     const nowMs = this.#clock.wallMs();
+    const lines = await compressLines(manifestLines(files, catalogue));
+    const setDigest = digestOfFiles(files, catalogue);
+    const version = this.#plans.manifestVersion(
+      contentKeyOf(lines.textSha256, stored.plan),
+      stored,
+      {
+        setKey: setKeyOf(files, catalogue),
+        setDigest,
+        entries: lines.entries,
+        bodyBytes: lines.body.length,
+        madeAtMs: nowMs,
+      },
+    );
+    const content = { ...lines, setDigest };
     const bytes = await encodeManifest(this.#key, stored.plan, version, content, nowMs);
     const before = this.#known.get(applianceId)?.version;
     if (before !== version) {
-      this.#log.info({ applianceId, version, entries: entries.length }, 'manifest is ready');
+      this.#log.info({ applianceId, version, entries: lines.entries }, 'manifest is ready');
     }
-    const ordinals = Uint32Array.from(
-      entries,
-      ({ fileId }) => this.#catalogue.ordinalOf(fileId) ?? 0,
-    );
-    this.#known.set(applianceId, { basis, version, ordinals: ordinals.sort() });
-    const expanded = { basis, version, entries: entries.length, bytes };
+    this.#known.set(applianceId, { basis, version, ordinals: files.ordinals.slice().sort() });
+    const expanded = { basis, version, entries: lines.entries, bytes };
     this.#cache.set(applianceId, expanded);
     return expanded;
+  }
+
+  /** What leads from `baseVersion` to the current manifest; null where only the full one does. */
+  async #makeDelta(applianceId: string, baseVersion: number): Promise<Buffer | null> {
+    const version = this.#known.get(applianceId)?.version ?? 0;
+    if (baseVersion < 1 || baseVersion >= version) return null;
+    // Counted by version, so that neither side has to remember how many deltas there were.
+    if (
+      Math.floor(version / MANIFEST_DELTAS_MAX) !== Math.floor(baseVersion / MANIFEST_DELTAS_MAX)
+    ) {
+      return null;
+    }
+    const base = this.#plans.manifestAt(applianceId, baseVersion);
+    const next = this.#plans.manifestAt(applianceId, version);
+    if (base === null || next === null) return null;
+    if (base.plan.epoch !== next.plan.epoch) return null;
+    const catalogue = this.#allowed();
+    const baseFiles = this.#filesOf(base.plan, catalogue);
+    const nextFiles = this.#filesOf(next.plan, catalogue);
+    if (baseFiles === null || nextFiles === null) return null;
+    // A file that gained or lost a title since: the base cannot be made again.
+    if (setKeyOf(baseFiles, catalogue) !== base.setKey) return null;
+    if (setKeyOf(nextFiles, catalogue) !== next.setKey) return null;
+    const lines = await compressLines(deltaLines(baseFiles, nextFiles, catalogue));
+    const content = { ...lines, setDigest: next.setDigest };
+    const from = { version: baseVersion, digest: base.setDigest };
+    return encodeManifest(this.#key, next.plan, version, content, this.#clock.wallMs(), from);
+  }
+
+  /** Files by id and by size that two remembered versions have and the other has not. */
+  difference(applianceId: string, from: number, to: number): ManifestDifference | null {
+    const catalogue = this.#allowed();
+    const sets = [from, to].map((version) => {
+      const known = this.#plans.manifestAt(applianceId, version);
+      const files = known === null ? null : this.#filesOf(known.plan, catalogue);
+      return files === null ? null : new Set(files.ordinals);
+    });
+    const [before, after] = sets;
+    if (before === null || after === null) return null;
+    return {
+      from,
+      to,
+      added: this.#sideOf(after, before, catalogue),
+      removed: this.#sideOf(before, after, catalogue),
+      kept: [...after].filter((ordinal) => before.has(ordinal)).length,
+    };
+  }
+
+  #sideOf(
+    of: ReadonlySet<number>,
+    without: ReadonlySet<number>,
+    catalogue: ManifestCatalogue,
+  ): DifferenceSide {
+    const ids = [...of]
+      .filter((ordinal) => !without.has(ordinal))
+      .map((ordinal) => catalogue.fileIdOf(ordinal) ?? '');
+    const bytes = ids.reduce((sum, fileId) => sum + catalogue.sizeOf(fileId), 0);
+    const shown = ids.slice(0, DIFFERENCE_SHOWN_MAX).map((fileId) => ({
+      fileId,
+      sizeBytes: catalogue.sizeOf(fileId),
+      titles: catalogue.titlesOf(fileId),
+    }));
+    return { files: ids.length, bytes, shown };
+  }
+
+  #filesOf(plan: Plan, catalogue: ManifestCatalogue): PlannedFiles | null {
+    const order = this.#plans.order(plan.orderVersion);
+    return order === null ? null : plannedFiles(plan, order, catalogue);
+  }
+
+  /** The catalogue as far as it may be served. */
+  #allowed(): ManifestCatalogue {
+    const denials = this.#denials();
+    return {
+      fileIdOf: (ordinal) => this.#catalogue.fileIdOf(ordinal),
+      sizeOf: (fileId) => this.#catalogue.sizeOf(fileId),
+      titlesOf: (fileId) => denials.titlesOf(fileId, this.#catalogue.titlesOf(fileId)),
+    };
   }
 
   #basisOf(applianceId: string): string | null {

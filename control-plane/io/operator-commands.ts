@@ -6,6 +6,8 @@ import { sleep, systemClock } from '#base/clock.ts';
 import type { DenialKind } from '../contract.ts';
 import { denialLine, denialLines } from '../denial-report.ts';
 import type { DenialView } from '../denials.ts';
+import type { InventoryAnswer } from './inventory-routes.ts';
+import type { ManifestDifference } from './manifests.ts';
 import { OperatorClient, withOperatorOptions, type OperatorOptions } from './operator-client.ts';
 
 const WATCH_MS = 10_000; // a takedown takes a second or two; what is slower is shown as it stands
@@ -33,6 +35,86 @@ export function addTakedown(program: Command): void {
     .option('--no-wait', 'do not watch the boxes')
     .option('--json', 'the whole answer, with each box’s signed proof')
     .action(takedown);
+}
+
+export function addManifestCommands(program: Command): void {
+  const manifest = program.command('manifest').description('what boxes were told to hold');
+  withOperatorOptions(manifest.command('history'))
+    .argument('<appliance>')
+    .description('the versions that are remembered, newest first')
+    .action(async (id: string, options: OperatorOptions) => {
+      const answer = await new OperatorClient(options).call(
+        'GET',
+        `/v1/appliances/${id}/manifests`,
+      );
+      const { versions } = answer as { versions: readonly HistoryLine[] };
+      for (const { version, planDate, run, entries, bodyBytes, madeAtMs } of versions) {
+        console.log(
+          `${version}  ${new Date(madeAtMs).toISOString()}  plan of ${planDate}, run ${run}: ${entries} files, ${bodyBytes} bytes on the wire`,
+        );
+      }
+    });
+  withOperatorOptions(manifest.command('diff'))
+    .argument('<appliance>')
+    .argument('<from>', 'a version')
+    .argument('<to>', 'a version')
+    .description('files that come and go from one version to another')
+    .action(async (id: string, from: string, to: string, options: OperatorOptions) => {
+      const route = `/v1/appliances/${id}/manifests/diff?from=${from}&to=${to}`;
+      const difference = (await new OperatorClient(options).call(
+        'GET',
+        route,
+      )) as ManifestDifference;
+      const { added, removed, kept } = difference;
+      console.log(
+        `version ${from} -> ${to}: ${added.files} files (${added.bytes} bytes) come, ${removed.files} (${removed.bytes} bytes) go, ${kept} stay`,
+      );
+      for (const { fileId, sizeBytes, titles } of added.shown) {
+        console.log(`+ ${fileId} ${sizeBytes} ${titles.join(',')}`);
+      }
+      for (const { fileId, sizeBytes, titles } of removed.shown) {
+        console.log(`- ${fileId} ${sizeBytes} ${titles.join(',')}`);
+      }
+    });
+  withOperatorOptions(program.command('inventory'))
+    .argument('<appliance>')
+    .option('--json', 'the whole answer')
+    .description('what a box holds against its manifest, file by file')
+    .action(async (id: string, options: OperatorOptions & { readonly json?: true }) => {
+      const answer = await new OperatorClient(options).call(
+        'GET',
+        `/v1/appliances/${id}/inventory`,
+      );
+      if (options.json === true) console.log(JSON.stringify(answer, null, 2));
+      else printInventory(answer as InventoryAnswer);
+    });
+}
+
+interface HistoryLine {
+  readonly version: number;
+  readonly planDate: string;
+  readonly run: string;
+  readonly entries: number;
+  readonly bodyBytes: number;
+  readonly madeAtMs: number;
+}
+
+function printInventory(inventory: InventoryAnswer): void {
+  const { applianceId, manifestVersion, versionInUse, wanted, held, heldShare } = inventory;
+  console.log(
+    `${applianceId}: ${(100 * heldShare).toFixed(1)} % of manifest ${manifestVersion} (${held.files} of ${wanted.files} files, ` +
+      `${held.bytes} of ${wanted.bytes} bytes); the box uses version ${versionInUse}` +
+      (inventory.problem === null ? '' : `; it says: ${inventory.problem}`),
+  );
+  for (const [name, side] of [
+    ['missing', inventory.missing],
+    ['extra', inventory.extra],
+  ] as const) {
+    console.log(`${name}: ${side.files} files, ${side.bytes} bytes`);
+    for (const { fileId, sizeBytes, titles } of side.shown) {
+      console.log(`  ${fileId} ${sizeBytes} ${titles.join(',')}`);
+    }
+  }
 }
 
 export function addApplianceCommands(program: Command): void {

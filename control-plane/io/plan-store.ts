@@ -2,7 +2,7 @@
  * Plans, orders and manifest versions on disk.
  *
  * Invariants: (1) a plan set is written whole or not at all
- *             (2) an order is kept while a plan refers to it
+ *             (2) an order is kept while a plan, or a manifest that is remembered, refers to it
  *             (3) a manifest's version grows by one exactly when its content key changes
  */
 import type { Order, Plan, PlanSet } from '#fill-planner/contract.ts';
@@ -16,10 +16,24 @@ export interface StoredPlanSet {
   readonly takenInAtMs: number;
 }
 
+/** One version of one box's manifest: the function that it was expanded from, and what came out. */
+export interface ManifestVersion {
+  readonly version: number;
+  readonly run: string;
+  readonly plan: Plan;
+  readonly setKey: string;
+  readonly setDigest: string;
+  readonly entries: number;
+  readonly bodyBytes: number;
+  readonly madeAtMs: number;
+}
+
 export interface StoredPlan {
   readonly run: string;
   readonly plan: Plan;
 }
+
+const VERSIONS_KEPT = 10; // of each box
 
 export class PlanStore {
   readonly #db: Db;
@@ -75,16 +89,71 @@ export class PlanStore {
     return row === undefined ? null : (JSON.parse(row.content) as Order);
   }
 
-  /** The version of this content: the present one where nothing changed, else the next. */
-  manifestVersion(applianceId: string, contentKey: string): number {
+  /** The version of this content: the present one where nothing changed, else the next, which is remembered. */
+  manifestVersion(
+    contentKey: string,
+    stored: StoredPlan,
+    facts: Omit<ManifestVersion, 'version' | 'run' | 'plan'>,
+  ): number {
+    const { plan, run } = stored;
+    const { applianceId, orderVersion } = plan;
     return this.#db.transaction(() => {
       const row = this.#sql.manifestGet.get(applianceId);
       if (row?.content_key === contentKey) return row.version;
       const version = (row?.version ?? 0) + 1;
       this.#sql.manifestPut.run(applianceId, version, contentKey);
+      const { setKey, setDigest, entries, bodyBytes, madeAtMs } = facts;
+      this.#sql.versionPut.run(
+        applianceId,
+        version,
+        run,
+        orderVersion,
+        JSON.stringify(plan),
+        setKey,
+        setDigest,
+        entries,
+        bodyBytes,
+        madeAtMs,
+      );
+      this.#sql.versionsForget.run(applianceId, version - VERSIONS_KEPT);
       return version;
     })();
   }
+
+  /** A version of a box's manifest as it was made; null where it is too old to be known. */
+  manifestAt(applianceId: string, version: number): ManifestVersion | null {
+    const row = this.#sql.versionGet.get(applianceId, version);
+    return row === undefined ? null : versionOf(row);
+  }
+
+  /** Newest first. */
+  manifestHistory(applianceId: string): readonly ManifestVersion[] {
+    return this.#sql.versionsAll.all(applianceId).map(versionOf);
+  }
+}
+
+interface VersionRow {
+  version: number;
+  run: string;
+  plan: string;
+  set_key: string;
+  set_digest: string;
+  entries: number;
+  body_bytes: number;
+  made_ms: number;
+}
+
+function versionOf(row: VersionRow): ManifestVersion {
+  return {
+    version: row.version,
+    run: row.run,
+    plan: JSON.parse(row.plan) as Plan,
+    setKey: row.set_key,
+    setDigest: row.set_digest,
+    entries: row.entries,
+    bodyBytes: row.body_bytes,
+    madeAtMs: row.made_ms,
+  };
 }
 
 interface SetRow {
@@ -120,7 +189,8 @@ function statements(db: Db) {
       'SELECT content FROM orders WHERE order_version = ?',
     ),
     ordersForget: db.prepare<[]>(
-      'DELETE FROM orders WHERE order_version NOT IN (SELECT order_version FROM plans)',
+      `DELETE FROM orders WHERE order_version NOT IN
+         (SELECT order_version FROM plans UNION SELECT order_version FROM manifest_versions)`,
     ),
     planPut: db.prepare<[string, string, string, string]>(
       `INSERT INTO plans VALUES (?, ?, ?, ?) ON CONFLICT (appliance_id) DO UPDATE SET
@@ -132,6 +202,18 @@ function statements(db: Db) {
     runGet: db.prepare<[string], { run: string }>('SELECT run FROM plans WHERE appliance_id = ?'),
     manifestGet: db.prepare<[string], { version: number; content_key: string }>(
       'SELECT version, content_key FROM manifests WHERE appliance_id = ?',
+    ),
+    versionPut: db.prepare<
+      [string, number, string, string, string, string, string, number, number, number]
+    >('INSERT OR REPLACE INTO manifest_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    versionGet: db.prepare<[string, number], VersionRow>(
+      'SELECT * FROM manifest_versions WHERE appliance_id = ? AND version = ?',
+    ),
+    versionsAll: db.prepare<[string], VersionRow>(
+      'SELECT * FROM manifest_versions WHERE appliance_id = ? ORDER BY version DESC',
+    ),
+    versionsForget: db.prepare<[string, number]>(
+      'DELETE FROM manifest_versions WHERE appliance_id = ? AND version <= ?',
     ),
     manifestPut: db.prepare<[string, number, string]>(
       'INSERT OR REPLACE INTO manifests VALUES (?, ?, ?)',

@@ -21,6 +21,7 @@ import { Traffic } from '../dashboard/traffic.ts';
 import { Fleet, type StandingChange } from '../fleet.ts';
 import { lossInWords } from '../health-machine.ts';
 import { PathLedger } from '../path-ledger.ts';
+import { inventoryAlarm } from '../inventory.ts';
 import type { ControlPlaneKeys } from '../trust.ts';
 import { Alarms } from './alarms.ts';
 import { applianceRoutes } from './appliance-routes.ts';
@@ -36,6 +37,7 @@ import { answerProblems } from './error-answers.ts';
 import { fleetRoutes, HEARTBEAT_SOCKET } from './fleet-routes.ts';
 import { HeartbeatConnections } from './heartbeat-connections.ts';
 import { loadControlPlaneKeys } from './key-files.ts';
+import { inventoryRoutes } from './inventory-routes.ts';
 import { Manifests } from './manifests.ts';
 import { OriginMonitor } from './origin-monitor.ts';
 import { pageRoutes } from './page-routes.ts';
@@ -52,6 +54,7 @@ import { nextPrefixesVersion, Store } from './store.ts';
 
 const STATE_FORMAT = '1';
 const TICK_MS = 250; // silence is noticed within 3 s + this
+const INVENTORY_PERIOD_MS = 6 * HOUR_MS; // an alarm per box and quarter of a day, not per minute
 const REVOKED = 'revoked by the operator';
 const KEEP_HOLDINGS_MS = 10 * SECOND_MS;
 const FOLD_PATHS_MS = 60 * SECOND_MS;
@@ -275,6 +278,23 @@ function holdingsKeeper(store: Store, fleet: Fleet): () => void {
   };
 }
 
+/** Boxes that are not filled although a whole day went by. */
+function lookAtInventories({ alarms, clock, fleet, plans }: Plane): void {
+  for (const { record, heartbeat, health } of fleet.boxes()) {
+    if (heartbeat === null || !health.connected) continue;
+    const [current] = plans.manifestHistory(record.applianceId);
+    if (current === undefined) continue;
+    const why = inventoryAlarm(heartbeat.fill, current, clock.wallMs());
+    if (why === null) continue;
+    alarms.raise(
+      `${record.applianceId} is not filled: ${why}`,
+      record.baseUrl,
+      `"nightfill inventory ${record.applianceId}" names the files; "nightfill appliance status" there says what it waits for`,
+      'inventory-low',
+    );
+  }
+}
+
 function planViewOf(plans: PlanStore): PlanView | null {
   const latest = plans.latest();
   if (latest === null) return null;
@@ -307,6 +327,7 @@ async function buildServer(plane: Plane, boxes: HeartbeatConnections): Promise<S
   applianceRoutes(server, plane);
   plannerRoutes(server, plane);
   denialRoutes(server, plane);
+  inventoryRoutes(server, plane);
   fleetRoutes(server, plane, boxes);
   await pageRoutes(server, plane);
   return server;
@@ -363,6 +384,7 @@ class RunningControlPlane implements ControlPlane {
         const nowSeconds = Math.floor(clock.wallMs() / SECOND_MS);
         if (this.plane.paths.fold(nowSeconds)) publisher.changed('soon');
       }),
+      clock.every(INVENTORY_PERIOD_MS, () => lookAtInventories(this.plane)),
     );
     const bound = this.#server.addresses()[0];
     assert(typeof bound === 'object', 'a TCP listener has an address and a port');
