@@ -14,17 +14,31 @@ import { HOME_UNKNOWN } from '#control-plane/contract.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { PlanningOptions } from './config.ts';
 import type { PlannerInput } from './contract.ts';
+import { gammaQuantile } from './forecast/probability.ts';
 import { forecastOfInput } from './forecast/planner-input.ts';
 import { dayOf } from './intake.ts';
 
 const DAY_MS = 86_400_000;
+const SPREAD_OF_ONE_DAY = 1; // counted on the first day: a file may well be asked for twice as much
 const UNSEEN_LEVEL_VIEWS_PER_FILE = 1; // a fleet without any history: one view of each file a day
 
 export interface Demand {
   /** Per cluster, in the order of `clusterIds`: expected views of each row per day. */
   readonly densities: ReadonlyMap<string, Float64Array>;
   readonly viewsPerDay: number;
+  /** Relative variance of a day's views beyond that of chance, by row. */
+  spreadOf(row: number): number;
   readonly problems: readonly string[];
+}
+
+/** 10th and 90th percentile of a day's views: where four days in five end. */
+export function bandOf(
+  demand: Demand,
+  row: number,
+  viewsPerDay: number,
+): readonly [number, number] {
+  const variance = viewsPerDay + demand.spreadOf(row) * viewsPerDay * viewsPerDay;
+  return [gammaQuantile(0.1, viewsPerDay, variance), gammaQuantile(0.9, viewsPerDay, variance)];
 }
 
 export function demandOf(
@@ -66,6 +80,7 @@ function forecastDemandOf(
   return {
     densities,
     viewsPerDay,
+    spreadOf: (row) => forecast.spreadOf(row),
     problems: [
       ...missingDays(new Set([...days].map(dayOf))),
       ...(verdict.kind === 'fell-back'
@@ -116,7 +131,12 @@ function countedDemandOf(
     densities.set(clusterId, density);
     viewsPerDay += level;
   }
-  return { densities, viewsPerDay, problems: missingDays(counts.days) };
+  return {
+    densities,
+    viewsPerDay,
+    spreadOf: () => SPREAD_OF_ONE_DAY,
+    problems: missingDays(counts.days),
+  };
 }
 
 interface Counts {

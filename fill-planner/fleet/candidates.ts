@@ -17,7 +17,7 @@ export interface Candidates {
   readonly bins: number;
   readonly firstOfBin: Uint32Array; // bins + 1
   readonly buckets: Uint16Array;
-  readonly sizes: Float64Array; // bytes
+  readonly blocks: Uint32Array; // BLOCK_BYTES each
   readonly densities: Float32Array;
   readonly previousKeys: Uint16Array; // densityKey of last night's density, 0 where there is none
   /** Densities between bins: bin b lies in [edges[b + 1], edges[b]). */
@@ -75,7 +75,7 @@ export function candidatesOf(
   for (let bin = 0; bin < bins; bin++) firstOfBin[bin + 1] += firstOfBin[bin];
   const next = firstOfBin.slice();
   const buckets = new Uint16Array(count);
-  const sizes = new Float64Array(count);
+  const blocks = new Uint32Array(count);
   const densities = new Float32Array(count);
   const previousKeys = new Uint16Array(count);
   const bytes = new Float64Array(bins);
@@ -87,8 +87,8 @@ export function candidatesOf(
     const bin = topKey - (keys[entry] >>> BIN_BITS);
     const at = next[bin]++;
     const size = catalogue.blocks[row] * BLOCK_BYTES;
+    blocks[at] = catalogue.blocks[row];
     buckets[at] = catalogue.buckets[row];
-    sizes[at] = size;
     densities[at] = density;
     bytes[bin] += size;
     views[bin] += size * density;
@@ -109,7 +109,7 @@ export function candidatesOf(
     bins,
     firstOfBin,
     buckets,
-    sizes,
+    blocks,
     densities,
     previousKeys,
     edges: Float64Array.from({ length: bins + 1 }, (_, bin) => keyFloor(topKey - bin + 1)),

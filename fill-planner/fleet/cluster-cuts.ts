@@ -21,7 +21,7 @@ import {
   type OwnSums,
 } from './own-sums.ts';
 
-const DEPTH = 1.5; // of the cluster's storage: what lies deeper is summed up as one point of the bound
+const DEPTH = 1.2; // of the cluster's storage: what lies deeper is summed up as one point of the bound
 const HEAD_SHARES = [0, 0.02, 0.05, 0.1, 0.2, 0.35]; // of the demand, on every box
 const SPLITS = [1, 0.98, 0.94, 0.85, 0.7, 0.5, 0.25, 0]; // of the first group's storage that its densities fill
 const START_SHARES = [1, 0.6, 0.3]; // a tier leaves out the head below this part of the density it could cut at
@@ -250,9 +250,7 @@ function roundTo(
     const room = box.storageBytes - headBytes - pins.bytes[at];
     const fillRoom = box.fillBytes - headFill - pins.bytes[at];
     if (room < 0 || fillRoom < 0) return null;
-    const isFirst = sums.groups.length > 1 && sums.groups[0].boxes.includes(at);
-    const from = Math.max(head, isFirst ? layout.start : layout.split);
-    const to = isFirst ? layout.split : sums.depth;
+    const { from, to } = rangeOf(sums, layout, at);
     const price = slotFactor > 0 ? churnPrice / slotFactor : 0;
     const cut = bestCut(sums.boxes[at], reach.perBin, from, to, room, fillRoom, price);
     boxes.push({
@@ -291,6 +289,9 @@ function leftOf(ask: ClusterAsk, sums: ClusterSums, best: Rounded): ClusterCuts[
   const perBin = new Float64Array(sums.depth).fill(1);
   const { candidates } = ask;
   const { layout } = best;
+  const ranges = sums.boxes.map((_, at) => rangeOf(sums, layout, at));
+  const from = ranges.map((range) => range.from);
+  const to = ranges.map((range) => range.to);
   for (let bin = 0; bin < sums.depth; bin++) {
     const all = candidates.viewsAbove[bin + 1] - candidates.viewsAbove[bin];
     if (all <= 0) continue;
@@ -299,25 +300,31 @@ function leftOf(ask: ClusterAsk, sums: ClusterSums, best: Rounded): ClusterCuts[
       continue;
     }
     let served = 0;
-    sums.boxes.forEach((own, at) => {
-      if (!isInRange(sums, layout, at, bin)) return;
+    for (let at = 0; at < sums.boxes.length; at++) {
+      if (bin < from[at] || bin >= to[at]) continue;
+      const own = sums.boxes[at];
       const { fillBins, keepBins } = best.boxes[at];
-      if (bin < fillBins)
+      if (bin < fillBins) {
         served += best.servedPart[at] * (own.presentViews[bin] + own.absentViews[bin]);
-      else if (bin < keepBins) served += best.servedPart[at] * own.presentViews[bin];
-    });
+      } else if (bin < keepBins) served += best.servedPart[at] * own.presentViews[bin];
+    }
     perBin[bin] = Math.max(0, 1 - served / all);
   }
   const least = best.servedPart.reduce((low, part) => Math.min(low, part), 1);
   return { perBin, pinned: 1 - least };
 }
 
-function isInRange(sums: ClusterSums, { start, split }: Layout, box: number, bin: number): boolean {
-  if (sums.groups.length === 1) return bin >= start;
-  return sums.groups[0].boxes.includes(box) ? bin >= start && bin < split : bin >= split;
+/** The bins that a box may hold its own files of. */
+function rangeOf(
+  { groups, depth }: ClusterSums,
+  { start, split, head }: Layout,
+  box: number,
+): { readonly from: number; readonly to: number } {
+  const isFirst = groups.length > 1 && groups[0].boxes.includes(box);
+  return { from: Math.max(head, isFirst ? start : split), to: isFirst ? split : depth };
 }
 
-export interface Cut {
+interface Cut {
   readonly fillBins: number;
   readonly keepBins: number;
   readonly bytes: number;

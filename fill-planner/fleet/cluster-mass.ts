@@ -86,6 +86,11 @@ export function freeFill(problem: BoundProblem): BoundProblem {
   };
 }
 
+/** log2 of the ratio of a bin's edges, or a little more: ln(1 + x) <= x. */
+function widthOf(ratio: number): number {
+  return (ratio - 1) * Math.LOG2E;
+}
+
 /** Falling densities at which mass is kept: the bins' own edges, or, where reach differs by bin, powers of 2^(1/256). */
 class DensityGrid {
   readonly points: Float64Array;
@@ -113,8 +118,9 @@ class DensityGrid {
     const count = Math.ceil(stepsBelow(bottom) + 1e-6) + 1;
     this.points = Float64Array.from({ length: count }, (_, at) => top * 2 ** (-at / GRID_STEPS));
     for (let bin = 0; bin < depth; bin++) {
-      const upper = Math.floor(stepsBelow(edges[bin] * perBin[bin]) - 1e-6);
-      const lower = Math.ceil(stepsBelow(edges[bin + 1] * perBin[bin]) + 1e-6);
+      const below = stepsBelow(edges[bin] * perBin[bin]);
+      const upper = Math.floor(below - 1e-6);
+      const lower = Math.ceil(below + GRID_STEPS * widthOf(edges[bin] / edges[bin + 1]) + 1e-6);
       this.#upper[bin] = Math.max(0, upper);
       this.#lower[bin] = Math.min(count - 1, Math.max(lower, this.#upper[bin] + 1));
     }

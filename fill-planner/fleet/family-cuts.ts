@@ -72,10 +72,11 @@ export function cutFamily(ask: FamilyAsk, family: readonly FleetCluster[]): read
   const value = all.reduce((sum, { worth, cuts }) => sum + worth * cuts.valueBps, 0);
   const served = all.reduce((sum, { worth, cuts }) => sum + worth * cuts.servedBps, 0);
   const isAlone = all.length === 1;
-  const bound = isAlone ? all[0].boundBps : familyBound(ask, all, (problem) => problem);
+  const credited = isAlone ? [] : all.map((member) => creditedProblem(ask, all, member));
+  const bound = isAlone ? all[0].boundBps : familyBound(ask, all, credited, null);
   const free = isAlone
     ? leastBound(freeFill(all[0].problem)).bound
-    : familyBound(ask, all, freeFill);
+    : familyBound(ask, all, credited, freeFill);
   return all.map(({ ask: { cluster }, sums, cuts, problem, multipliers, worth, boundBps }) => {
     const share = served > 0 ? (worth * cuts.servedBps) / served : 1 / all.length;
     return {
@@ -163,33 +164,38 @@ function leftAt({ left }: ClusterCuts, bin: number): number {
 
 // ---------------------------------------------------------------- the bound of a family
 
+/** `limited`: null for tonight's fill limits, freeFill without them. */
 function familyBound(
   ask: FamilyAsk,
   all: readonly Member[],
-  limited: (problem: BoundProblem) => BoundProblem,
+  credited: readonly BoundProblem[],
+  limited: ((problem: BoundProblem) => BoundProblem) | null,
 ): number {
-  const parents = new Map(all.flatMap((member) => member.children.map((child) => [child, member])));
-  let best = Infinity;
-  for (const isCredited of [true, false]) {
-    const multipliers = new Map(
-      all.map((member) => {
-        const parent = parents.get(member);
-        if (!isCredited || parent === undefined) {
-          return [member, leastBound(limited(member.problem)).multipliers] as const;
-        }
-        const problem = boundProblemOf(
-          member.sums,
-          ask.candidates,
-          creditedReach(member, parent),
-          ask.slotFactor,
-          member.cuts.churnPrice,
-        );
-        return [member, leastBound(limited(problem)).multipliers] as const;
-      }),
-    );
-    best = Math.min(best, boundWith(ask, all, multipliers, limited));
-  }
-  return best;
+  const change = limited ?? ((problem: BoundProblem) => problem);
+  const alone = all.map((member) =>
+    limited === null ? member.multipliers : leastBound(change(member.problem)).multipliers,
+  );
+  const joint = credited.map((problem, at) =>
+    problem === all[at].problem ? alone[at] : leastBound(change(problem)).multipliers,
+  );
+  return Math.min(
+    ...[joint, alone].map((found) =>
+      boundWith(ask, all, new Map(all.map((member, at) => [member, found[at]])), change),
+    ),
+  );
+}
+
+/** A leaf's own question with what the tier above holds counted less: where its best multipliers are looked for. */
+function creditedProblem(ask: FamilyAsk, all: readonly Member[], member: Member): BoundProblem {
+  const parent = all.find(({ children }) => children.includes(member));
+  if (parent === undefined) return member.problem;
+  return boundProblemOf(
+    member.sums,
+    ask.candidates,
+    creditedReach(member, parent),
+    ask.slotFactor,
+    member.cuts.churnPrice,
+  );
 }
 
 /** What a leaf's copy is worth beyond the tier above: where that holds a file, only the hop is saved. */

@@ -9,7 +9,7 @@
  */
 import { bucketOwners, ownerOfBuckets, SHARE_BUCKETS } from '../rendezvous.ts';
 import { densityKey, type Candidates } from './candidates.ts';
-import type { FleetBox, FleetCluster } from './fleet-files.ts';
+import { BLOCK_BYTES, type FleetBox, type FleetCluster } from './fleet-files.ts';
 
 /** Boxes that share files out among themselves, as indices. */
 export interface BoxGroup {
@@ -140,30 +140,67 @@ function passOverOne(
   cluster: FleetCluster,
   { ownerOfBucket }: BoxGroup,
   candidates: Candidates,
-  { depth, boxes, masses }: ClusterSums,
+  sums: ClusterSums,
 ): void {
+  const { depth, boxes, masses } = sums;
   const { from, below } = heldKeys(cluster);
-  const { firstOfBin, sizes, densities, buckets, previousKeys } = candidates;
-  // Of one bin, per box: absent bytes and views, present bytes and views. It stays in the nearest cache.
-  const cells = new Float64Array(4 * boxes.length);
+  if (boxes.length === 1) passOverSingle(from[0], below[0], candidates, depth, boxes[0]);
+  else {
+    const { firstOfBin, blocks, densities, buckets, previousKeys } = candidates;
+    // Of one bin, per box: absent blocks and views, present blocks and views. It stays in the nearest cache.
+    const cells = new Float64Array(4 * boxes.length);
+    for (let bin = 0; bin < depth; bin++) {
+      cells.fill(0);
+      const end = firstOfBin[bin + 1];
+      for (let at = firstOfBin[bin]; at < end; at++) {
+        const owner = ownerOfBucket[buckets[at]];
+        const size = blocks[at];
+        const key = previousKeys[at];
+        const cell = (owner << 2) + (key >= from[owner] && key < below[owner] ? 2 : 0);
+        cells[cell] += size;
+        cells[cell + 1] += size * densities[at];
+      }
+      takeCells(boxes, cells, bin);
+    }
+  }
+  for (const own of boxes) {
+    for (let bin = 0; bin < depth; bin++) {
+      masses[0].bytes[bin] += own.absentBytes[bin];
+      masses[0].views[bin] += own.absentViews[bin];
+      masses[1].bytes[bin] += own.presentBytes[bin];
+      masses[1].views[bin] += own.presentViews[bin];
+    }
+  }
+}
+
+/** One box owns everything: half of a fleet's clusters, and sums in registers. */
+function passOverSingle(
+  from: number,
+  below: number,
+  { firstOfBin, blocks, densities, previousKeys }: Candidates,
+  depth: number,
+  own: OwnSums,
+): void {
   for (let bin = 0; bin < depth; bin++) {
-    cells.fill(0);
     const end = firstOfBin[bin + 1];
+    let all = 0;
+    let allViews = 0;
+    let held = 0;
+    let heldViews = 0;
     for (let at = firstOfBin[bin]; at < end; at++) {
-      const owner = ownerOfBucket[buckets[at]];
-      const size = sizes[at];
+      const size = blocks[at];
+      const views = size * densities[at];
+      all += size;
+      allViews += views;
       const key = previousKeys[at];
-      const cell = (owner << 2) + (key >= from[owner] && key < below[owner] ? 2 : 0);
-      cells[cell] += size;
-      cells[cell + 1] += size * densities[at];
+      if (key < from || key >= below) continue;
+      held += size;
+      heldViews += views;
     }
-    takeCells(boxes, cells, bin);
-    for (let box = 0; box < boxes.length; box++) {
-      masses[0].bytes[bin] += cells[4 * box];
-      masses[0].views[bin] += cells[4 * box + 1];
-      masses[1].bytes[bin] += cells[4 * box + 2];
-      masses[1].views[bin] += cells[4 * box + 3];
-    }
+    own.absentBytes[bin] = BLOCK_BYTES * (all - held);
+    own.absentViews[bin] = BLOCK_BYTES * Math.max(0, allViews - heldViews);
+    own.presentBytes[bin] = BLOCK_BYTES * held;
+    own.presentViews[bin] = BLOCK_BYTES * heldViews;
   }
 }
 
@@ -176,13 +213,15 @@ function passOverTwo(
 ): void {
   const { from, below } = heldKeys(cluster);
   const [first, second] = groups.map(({ ownerOfBucket }) => ownerOfBucket);
-  const { firstOfBin, sizes, densities, buckets, previousKeys } = candidates;
+  const { firstOfBin, blocks, densities, buckets, previousKeys } = candidates;
   const cells = new Float64Array(4 * boxes.length);
+  const byMask = new Float64Array(8);
   for (let bin = 0; bin < depth; bin++) {
     cells.fill(0);
+    byMask.fill(0);
     const end = firstOfBin[bin + 1];
     for (let at = firstOfBin[bin]; at < end; at++) {
-      const size = sizes[at];
+      const size = blocks[at];
       const views = size * densities[at];
       const key = previousKeys[at];
       const a = first[buckets[at]];
@@ -195,19 +234,24 @@ function passOverTwo(
       cells[cellA + 1] += views;
       cells[cellB] += size;
       cells[cellB + 1] += views;
-      masses[isA | (isB << 1)].bytes[bin] += size;
-      masses[isA | (isB << 1)].views[bin] += views;
+      const mask = 2 * (isA | (isB << 1));
+      byMask[mask] += size;
+      byMask[mask + 1] += views;
     }
     takeCells(boxes, cells, bin);
+    for (let mask = 0; mask < 4; mask++) {
+      masses[mask].bytes[bin] = BLOCK_BYTES * byMask[2 * mask];
+      masses[mask].views[bin] = BLOCK_BYTES * byMask[2 * mask + 1];
+    }
   }
 }
 
 function takeCells(boxes: readonly OwnSums[], cells: Float64Array, bin: number): void {
   for (let box = 0; box < boxes.length; box++) {
-    boxes[box].absentBytes[bin] = cells[4 * box];
-    boxes[box].absentViews[bin] = cells[4 * box + 1];
-    boxes[box].presentBytes[bin] = cells[4 * box + 2];
-    boxes[box].presentViews[bin] = cells[4 * box + 3];
+    boxes[box].absentBytes[bin] = BLOCK_BYTES * cells[4 * box];
+    boxes[box].absentViews[bin] = BLOCK_BYTES * cells[4 * box + 1];
+    boxes[box].presentBytes[bin] = BLOCK_BYTES * cells[4 * box + 2];
+    boxes[box].presentViews[bin] = BLOCK_BYTES * cells[4 * box + 3];
   }
 }
 
@@ -228,7 +272,9 @@ export function headsMissing(
         const key = candidates.previousKeys[at];
         if (key >= everywhere) continue;
         const isOwn = ownerOfBucket[candidates.buckets[at]] === box;
-        if (!(isOwn && key >= from[box] && key < below[box])) missing[bin] += candidates.sizes[at];
+        if (!(isOwn && key >= from[box] && key < below[box])) {
+          missing[bin] += BLOCK_BYTES * candidates.blocks[at];
+        }
       }
     }
     return missing;

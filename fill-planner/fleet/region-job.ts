@@ -23,7 +23,7 @@ import { regionOrderOf, type WorldShares } from './region-demand.ts';
 export const STAGES = ['read', 'forecast', 'candidates', 'cuts', 'check', 'sign'] as const;
 export type Stage = (typeof STAGES)[number];
 
-const DEPTH_MARGIN = 1.7; // candidates for this much storage: cuts look at 1.5 times it, and bytes are estimated
+const DEPTH_MARGIN = 1.4; // candidates for this much storage: cuts look at 1.2 times it, and bytes are estimated
 
 /** What all parts of a region share: worked out once by a thread that plans several of them. */
 export interface RegionBase {

@@ -42,6 +42,8 @@ export interface DemandForecast {
   densitiesOf(cluster: number, into?: Float64Array): Float64Array;
   /** Views per day that a file stays above with probability 1 - p: p = 0.1 and 0.9 make an 80 % band. */
   quantileOf(row: number, viewsPerDay: number, p: number): number;
+  /** Relative variance of a day's views beyond that of chance, by row: 1 / the shape of the forecast's Gamma. */
+  spreadOf(row: number): number;
   readonly titleShares: TitleShares;
   readonly verdict: ForecastVerdict;
   readonly problems: readonly string[];
@@ -181,6 +183,8 @@ function assemble(
     catalogue.titleOfRow,
     (title) => catalogue.programmeOfTitle[title],
   );
+  const spreadOf = (row: number): number =>
+    learnt.titles.spread[learnt.titles.classes[programmeOfRow[row]]];
   return {
     atDay: isoDayOf(atDay),
     clusterIds: clusters.map(({ clusterId }) => clusterId),
@@ -199,8 +203,9 @@ function assemble(
       }
       return into;
     },
+    spreadOf,
     quantileOf(row, viewsPerDay, p) {
-      const spread = learnt.titles.spread[learnt.titles.classes[programmeOfRow[row]]];
+      const spread = spreadOf(row);
       return gammaQuantile(p, viewsPerDay, viewsPerDay + spread * viewsPerDay * viewsPerDay);
     },
     titleShares: learnt.titles,

@@ -18,7 +18,7 @@ import { decayAt, fitDecayKernel, type DecayKernel, type ReleaseHistory } from '
 import type { DemandDay } from './demand-records.ts';
 import { evenWeights, learn } from './experts.ts';
 import type { ForecastCatalogue, Programme } from './programmes.ts';
-import { medianOf, quantileOf } from './probability.ts';
+import { medianOf, nthSmallest, quantileOf } from './probability.ts';
 import { fitReleasePrior, type GammaPrior, type ReleaseExample } from './release-prior.ts';
 
 export const EXPERTS = ['fast', 'slow', 'decay'] as const;
@@ -280,11 +280,10 @@ function errorOf(expected: Float64Array, actual: Float64Array, totalRatio: numbe
     Math.min(expected.length / 4, Math.max(TALK_MIN, TALK_SHARE * expected.length)),
   );
   const misses = expected.map((mean, at) => Math.abs(mean - actual[at]));
-  const sorted = misses.toSorted();
   const kept = expected.length - talk;
-  const limit = kept > 0 ? sorted[kept - 1] : -1;
-  let atLimit = 0; // of those that miss by exactly the limit, only so many are kept
-  for (let at = kept - 1; at >= 0 && sorted[at] === limit; at--) atLimit++;
+  const limit = kept > 0 ? nthSmallest(misses, kept - 1) : -1;
+  let atLimit = kept; // of those that miss by exactly the limit, only so many are kept
+  for (const miss of misses) if (miss < limit) atLimit--;
   const isKept = Uint8Array.from(misses, (miss) =>
     miss < limit || (miss === limit && atLimit-- > 0) ? 1 : 0,
   );

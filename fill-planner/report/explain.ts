@@ -4,6 +4,7 @@
 import { assert } from '#base/outcome.ts';
 import { formatBytes } from '#base/units.ts';
 import { bucketOwners } from '../contract.ts';
+import { bandOf } from '../demand.ts';
 import {
   placedFamily,
   type NightCluster,
@@ -44,6 +45,7 @@ export function explain(
       clusterId: cluster.clusterId,
       lines: [
         ...explainRank(problem, placement, rank),
+        bandLine(night, cluster.clusterId, row),
         ...(tier === null ? [] : [tierLine(cluster, tier)]),
       ],
     };
@@ -55,6 +57,12 @@ function placedIn(night: PreparedNight, cluster: NightCluster): PlacedNightClust
   const placed = placedFamily(night, family).find((entry) => entry.cluster === cluster);
   assert(placed !== undefined, 'a cluster is in its own family');
   return placed;
+}
+
+function bandLine(night: PreparedNight, clusterId: string, row: number): string {
+  const own = night.demand.densities.get(clusterId)?.[row] ?? 0;
+  const [low, high] = bandOf(night.demand, row, own);
+  return `its own viewers: ${views(own)} a day expected, ${Number(low.toPrecision(2))} to ${Number(high.toPrecision(2))} on four days in five`;
 }
 
 function tierLine({ parentId }: NightCluster, tier: string): string {
