@@ -57,6 +57,7 @@ export {
   type PrefixEntry,
   type PrefixTable,
 } from './place.ts';
+export { BoxMemory, fetchRange } from './player-kit/range-continuation.js';
 export { prefixScratch, readPrefix } from './prefix-text.ts';
 export { rankBoxes, rankFiles, type Ranking } from './ranking.ts';
 export { blobSecretOf, openSession, sealSession } from './session-blob.ts';

@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { callJsonOk } from '#base/io/http-client.ts';
@@ -70,6 +71,10 @@ export class LinkedFleet implements AsyncDisposable {
   readonly boxes: FleetBox[] = [];
   readonly #shape: FleetShape;
   readonly #servers: RunningServer[] = [];
+  readonly #starts = new Map<
+    string,
+    { readonly argv: readonly string[]; readonly place: Namespace }
+  >();
   readonly #tokens = Object.fromEntries(
     ROLES.map((role) => [role, randomBytes(24).toString('base64url')]),
   );
@@ -297,7 +302,37 @@ export class LinkedFleet implements AsyncDisposable {
     const file = this.#write(`${instance}.json`, JSON.stringify(config, null, 2));
     const argv = [process.execPath, ...NODE_FLAGS, CLI, name, '--config', file];
     const isReady = (output: string): boolean => output.includes('"event":"ready"');
+    this.#starts.set(instance, { argv, place });
     this.#servers.push(await startServer(instance, argv, place, isReady, false));
+  }
+
+  /** Bytes of the origin's copy: what any box must give. */
+  async originBytes(fileId: string, start: number, length: number): Promise<Buffer> {
+    await using file = await open(path.join(this.originFiles, fileId));
+    const bytes = Buffer.alloc(length);
+    await file.read(bytes, 0, length, start);
+    return bytes;
+  }
+
+  /** kill -9, now: the process is gone when this returns, as far as its peers can tell. */
+  kill(applianceId: string): void {
+    const at = this.#servers.findIndex(({ name }) => name === applianceId);
+    if (at === -1) throw new Error(`${applianceId} does not run`);
+    const [server] = this.#servers.splice(at, 1);
+    process.kill(server.pid, 'SIGKILL');
+  }
+
+  /** Starts a box again that was killed, on what it has. */
+  async restart(applianceId: string): Promise<void> {
+    const start = this.#starts.get(applianceId);
+    if (start === undefined) throw new Error(`${applianceId} was never started`);
+    const isReady = (output: string): boolean => output.includes('"event":"ready"');
+    this.#servers.push(await startServer(applianceId, start.argv, start.place, isReady, false));
+  }
+
+  /** An action of a box's admin listener, asked from within its place. */
+  act(box: FleetBox, action: string): void {
+    askInside(box.place, `http://127.0.0.1:${box.adminPort}/${action}`, 'POST');
   }
 
   get #controlUrl(): string {
@@ -334,8 +369,9 @@ export class LinkedFleet implements AsyncDisposable {
 
 export { CONTENT_PORT };
 
-function askInside(place: Namespace, url: string): string {
-  const script = `process.stdout.write(await (await fetch(${JSON.stringify(url)})).text())`;
+function askInside(place: Namespace, url: string, method = 'GET'): string {
+  const ask = `fetch(${JSON.stringify(url)}, { method: '${method}' })`;
+  const script = `process.stdout.write(await (await ${ask}).text())`;
   const [program, ...rest] = place.inside([process.execPath, '--input-type=module', '-e', script]);
   const ended = spawnSync(program, rest, { encoding: 'utf8', timeout: CALL_MS_MAX });
   if (ended.status !== 0) throw new Error(`${url} in ${place.name}: ${ended.stderr}`);

@@ -12,6 +12,9 @@ import type { Plane, Server } from './plane.ts';
 
 const WEB_DIR = path.join(import.meta.dirname, '..', 'dashboard', 'web');
 const ASSETS_DIR = path.join(WEB_DIR, 'assets');
+/** The player kit, as any player would load it: static files of the tree, not a part of this program. */
+const KIT_DIR = path.join(import.meta.dirname, '..', '..', 'steering', 'player-kit');
+const KIT_FILES = ['hls-kit.js', 'range-continuation.js'];
 
 /** URL -> file of a package. Nothing else of node_modules can be reached. */
 const VENDOR: readonly {
@@ -64,6 +67,11 @@ export async function pageRoutes(server: Server, plane: Plane): Promise<void> {
       prefix: '/assets/',
       cacheControl: false,
     });
+    for (const file of KIT_FILES) {
+      scope.get(`/kit/${file}`, (_request, reply) =>
+        reply.sendFile(file, KIT_DIR, { cacheControl: false }),
+      );
+    }
     for (const { url, file } of PAGES) {
       scope.get(url, (_request, reply) => reply.sendFile(file, WEB_DIR, { cacheControl: false }));
     }

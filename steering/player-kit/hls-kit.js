@@ -11,7 +11,8 @@
  *   2. pathway switch: the first failed fragment or playlist moves the player to the next pathway, where stock hls.js
  *      would try every variant of the dead one first;
  *   3. continuing loader (with `bases`): a fragment is finished on the next box from the next missing byte, and raced
- *      when its first byte or its rate is late.
+ *      when its first byte or its rate is late. It leaves `servedBy` (a pathway id) and, where it went on elsewhere,
+ *      `continuedAtMs` on the fragment.
  */
 import { BoxMemory, fetchRange } from './range-continuation.js';
 
@@ -36,8 +37,10 @@ const SWITCH_ON = /fragLoad(Error|TimeOut)|levelLoad(Error|TimeOut)|audioTrackLo
 
 /**
  * @param {object} [options]
- * @param {Readonly<Record<string, string>>} [options.bases]  base URL by pathway id, best first; the origin too
- * @param {(event: { kind: string, from: string, to: string, why: string }) => void} [options.onSwitch]
+ * @param {Readonly<Record<string, string>>} [options.bases]  base URL by pathway id, best first; the origin too. Read at each
+ *   fragment: it may be filled while the player starts
+ * @param {(event: { kind: string, from: string, to: string, why: string, startedMs?: number, frag?: any }) => void} [options.onSwitch]
+ *   `kind` "box": a fragment goes on elsewhere, `startedMs` (of performance.now()) is when it was asked for
  * @param {(event: { sourceId: string, fileId: string, bytes: number, ms: number, switches: number, races: number }) => void} [options.onFragment]
  * @param {Partial<import('./range-continuation.js').Limits>} [options.limits]
  * @param {typeof fetch} [options.fetch]
@@ -168,6 +171,7 @@ function continuingLoader(kit) {
         return;
       }
       const { bases, fetch: doFetch, limits, onSwitch } = kit.options;
+      let isContinued = false;
       const timer = setTimeout(() => {
         this.callbacks = null;
         this.abortInternal();
@@ -183,8 +187,16 @@ function continuingLoader(kit) {
         signal: this.controller.signal,
         limits,
         fetch: doFetch,
-        onSwitch: (from, to, why) => onSwitch?.({ kind: 'box', from, to, why }),
+        onSwitch: (from, to, why) => {
+          isContinued = true;
+          const { start: startedMs } = this.stats.loading;
+          onSwitch?.({ kind: 'box', from, to, why, startedMs, frag: context.frag });
+        },
         onBytes: (_bytes, received) => {
+          if (isContinued && context.frag !== undefined) {
+            isContinued = false;
+            context.frag.continuedAtMs = performance.now();
+          }
           if (this.stats.loading.first === 0) this.stats.loading.first = performance.now();
           this.stats.loaded = received;
           this.stats.total = rangeEnd - rangeStart;
@@ -227,6 +239,7 @@ function continuingLoader(kit) {
         switches,
         races,
       });
+      if (context.frag !== undefined) context.frag.servedBy = sourceId;
       const response = { url: context.url, data: result.bytes.buffer, code: 206 };
       callbacks.onProgress?.(this.stats, context, response.data, null);
       callbacks.onSuccess(response, this.stats, context, null);

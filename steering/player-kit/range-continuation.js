@@ -23,6 +23,7 @@
  * @property {number} stallMsMax       ... and for so long the box is given up
  * @property {number} rateWindowMs     over which the rate is judged
  * @property {number} penaltyMs        how long a box that failed stands behind the others
+ * @property {number} lostRaceMs       ... and a box that lost a race without a byte, so that the next range is not raced again
  * @property {number} roundsMax        how often every box may fail before the range does
  * @property {number} roundDelayMs     before a second round
  * @property {number} raceShareMax     races per request, in the long run
@@ -36,6 +37,7 @@ export const LIMITS = {
   stallMsMax: 2000,
   rateWindowMs: 500,
   penaltyMs: 30_000,
+  lostRaceMs: 5000,
   roundsMax: 2,
   roundDelayMs: 100,
   raceShareMax: 0.02,
@@ -254,7 +256,12 @@ class RangeRun {
     if (attempt.received === 0) {
       this.#ask.memory.heard(attempt.source.id, nowMs - attempt.askedMs);
       // The first to deliver has won the race.
-      for (const other of this.#attempts) if (other !== attempt) this.#drop(other);
+      for (const other of this.#attempts) {
+        if (other === attempt) continue;
+        // The one asked first was late or silent: the next range goes to who was not.
+        if (other.askedMs < attempt.askedMs) this.#behind(other, nowMs);
+        this.#drop(other);
+      }
       if (this.#filled === 0) this.#firstByteMs = nowMs - this.#startedMs;
       this.#lastSource = attempt.source.id;
     }
@@ -270,6 +277,12 @@ class RangeRun {
     this.#filled += fresh.length;
     if (fresh.length > 0) this.#ask.onBytes?.(fresh, this.#filled);
     if (this.#filled === this.#bytes.length) this.#end(null, attempt.source.id);
+  }
+
+  /** @param {Attempt} attempt @param {number} nowMs */
+  #behind({ source }, nowMs) {
+    const { memory } = this.#ask;
+    if (!memory.isBad(source.id, nowMs)) memory.failed(source.id, nowMs + this.#limits.lostRaceMs);
   }
 
   /** Every TICK_MS: is anybody late, silent or too slow? */

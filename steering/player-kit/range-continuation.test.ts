@@ -222,3 +222,24 @@ test('an aborted range ends at once and asks nobody else', async (context) => {
   await assert.rejects(pending, /seek/);
   assert.deepEqual(boxes[1].requests, []);
 });
+
+test('a box that lost a race without a byte stands behind the others: the next range is not raced again', async (context) => {
+  const silent = await box(context, 'silent', 'never answers');
+  const good = await box(context, 'good', 'serves');
+  const memory = new BoxMemory();
+  const ask = {
+    sources: [silent, good],
+    etag: ETAG,
+    start: 0,
+    endInclusive: 999,
+    memory,
+    // The silent one is raced long before it is given up.
+    limits: { ...QUICK, firstByteMsMax: 60_000, lostRaceMs: 60_000 },
+  };
+  await fetchRange(ask);
+  const { races } = memory;
+  const next = await fetchRange(ask);
+  assert.equal(next.sourceId, 'good');
+  assert.equal(memory.races, races);
+  assert.equal(silent.requests.length, 1);
+});

@@ -1,20 +1,12 @@
 /**
- * The player: hls.js with explicit pathways, one per box, and a switch at the first error.
+ * The player: hls.js with explicit pathways, one per box, and the player kit.
  *
- * By itself hls.js walks every variant of a dead box before it leaves it. Two settings keep a viewer from noticing:
- * a short load policy, and `pathwayPriority` with the failed box last as soon as one request of it fails.
+ * By itself hls.js walks every variant of a dead box before it leaves it. The kit finishes a fragment on the next box from
+ * the next missing byte; and `pathwayPriority` has the failed box last as soon as one request of it fails.
  */
+import { basesOf, kitConfig } from '/kit/hls-kit.js';
 import { claimsOf, Delivery, failureWords, rankAfter } from './delivery.js';
 
-/** Two seconds to the first byte; one retry, so that the first error is a retry on the next box and not a verdict. */
-const FRAGMENT_LOAD_POLICY = {
-  default: {
-    maxTimeToFirstByteMs: 2000,
-    maxLoadTimeMs: 20_000,
-    timeoutRetry: { maxNumRetry: 1, retryDelayMs: 0, maxRetryDelayMs: 0 },
-    errorRetry: { maxNumRetry: 1, retryDelayMs: 100, maxRetryDelayMs: 100 },
-  },
-};
 const BUFFER_SECONDS = 12; // short on purpose: a killed box shows within seconds
 const KEPT_BEHIND_SECONDS = 4; // played again, a title is asked of the boxes again
 const PENALTY_MS = 30_000; // a box that failed is last for so long, whatever steering says meanwhile
@@ -23,6 +15,14 @@ const MEDIA_RECOVERY_PAUSE_MS = 5000;
 const BUFFER_WORTH_KEEPING_SECONDS = 1;
 const LEAPS_SECONDS = 1.5; // a larger step of the clock is a seek, not playing
 
+/** Why the kit asks a second box although the first has not failed. */
+const RACES = new Set(['late', 'silent', 'slow']);
+const KIT_WORDS = new Map([
+  ['Failed to fetch', 'refused or cut the connection'],
+  ['network error', 'broke off'],
+  ['answered 404', 'lacks the file (404)'],
+  ['answered 403', 'refused the token (403)'],
+]);
 const SWITCH_ON = /^(frag|level|audioTrack)Load(Error|TimeOut)$/;
 
 /** @typedef {{ titleId: string, name: string, durationSeconds: number, masterUrl: string }} Playable */
@@ -52,7 +52,6 @@ export class Player {
   #mediaRecoveredAt = -Infinity;
   #stalledSince = 0;
   #lastTime = 0;
-  #requests = 0;
   #lastUrl = '';
   #resumeAt = 0;
 
@@ -156,28 +155,54 @@ export class Player {
       return;
     }
     this.#say('starting', 'Asking playback for the title');
+    /** @type {Record<string, string>} filled while the playlist loads; until then each fragment has its own box only */
+    const bases = {};
+    void this.#learnBases(bases);
+    const kit = kitConfig({ bases, onSwitch: (event) => this.#continued(event) });
     const hls = new Hls({
-      fragLoadPolicy: FRAGMENT_LOAD_POLICY,
+      ...kit.config,
       maxBufferLength: BUFFER_SECONDS,
       maxMaxBufferLength: BUFFER_SECONDS,
       backBufferLength: KEPT_BEHIND_SECONDS,
       frontBufferFlushThreshold: BUFFER_SECONDS + KEPT_BEHIND_SECONDS,
       startPosition: startSeconds > 0 ? startSeconds : -1,
-      xhrSetup: (
-        /** @type {XMLHttpRequest} */ xhr,
-        /** @type {string} */ url,
-        /** @type {any} */ context,
-      ) => {
-        // Content never changes, so a browser would answer a loop from its own cache and no box would be asked.
-        // A box ignores the query.
-        const one = `${url.includes('?') ? '&' : '?'}request=${++this.#requests}`;
-        xhr.open('GET', context?.frag === undefined ? url : url + one, true);
-      },
     });
     this.#hls = hls;
+    kit.hls = hls;
     this.#listen(hls, Hls.Events);
     hls.loadSource(this.title?.masterUrl);
     hls.attachMedia(this.#video);
+  }
+
+  /** Every box that holds the title, from the playback service's answer beside the playlist. @param {Record<string, string>} bases */
+  async #learnBases(bases) {
+    const url = (this.title?.masterUrl ?? '').replace(/\/master\.m3u8(?=$|\?)/, '.json');
+    try {
+      const answer = await fetch(url);
+      if (answer.ok) Object.assign(bases, basesOf(await answer.json()));
+    } catch {
+      // Without it a fragment is not continued elsewhere, and the pathways still are.
+    }
+  }
+
+  /** The kit goes on elsewhere with a fragment. A race is not a failure yet. @param {any} event */
+  #continued({ from, why, startedMs, frag }) {
+    if (RACES.has(why)) return;
+    const box = this.#named(from, frag);
+    this.#failedAt.set(box, performance.now());
+    this.delivery.failed({
+      applianceId: box,
+      kind: frag?.type === 'audio' ? 'audio' : 'video',
+      startSeconds: frag?.start ?? 0,
+      startedAtMs: startedMs,
+      endedAtMs: performance.now(),
+      why: KIT_WORDS.get(why) ?? why,
+    });
+    const ranked = this.#hls?.pathwayPriority ?? this.pathways;
+    if (this.#hls !== null && ranked.length > 1) {
+      this.#hls.pathwayPriority = rankAfter(ranked, this.#failedLately());
+    }
+    this.#onChange();
   }
 
   /** @param {any} hls @param {any} Events */
@@ -232,7 +257,7 @@ export class Player {
     this.#lastUrl = frag.url;
     this.#attempt = 0;
     this.delivery.arrived({
-      applianceId: this.#boxOf(frag),
+      applianceId: this.#named(frag.servedBy, frag),
       kind: isAudio ? 'audio' : 'video',
       isInit: frag.sn === 'initSegment',
       fileId: new URL(frag.url).pathname.split('/').at(-1) ?? '',
@@ -241,7 +266,7 @@ export class Player {
       rangeStart: frag.byteRangeStartOffset ?? 0,
       bytes: frag.stats.loaded,
       startedAtMs: loading.start,
-      firstByteAtMs: loading.first,
+      firstByteAtMs: frag.continuedAtMs ?? loading.first,
       endedAtMs: loading.end,
       quality: level?.height ? `${level.height}p` : '',
       cacheStatus: networkDetails?.getResponseHeader?.('Cache-Status') ?? null,
@@ -310,6 +335,11 @@ export class Player {
     if (hls !== this.#hls) return;
     if (this.bufferedSeconds > BUFFER_WORTH_KEEPING_SECONDS) hls.startLoad(this.#video.currentTime);
     else this.#open(this.#resumeAt);
+  }
+
+  /** The kit names a box by its address while it does not know its id. @param {string | undefined} id @param {any} frag */
+  #named(id, frag) {
+    return id !== undefined && this.pathways.includes(id) ? id : this.#boxOf(frag);
   }
 
   /** @param {any} frag */
