@@ -8,6 +8,7 @@ import { POLICIES } from './cache/catalogue.ts';
 import { readTrace, type TraceFormat } from './cache/io/trace-file.ts';
 import { pfooLower, runPolicy } from './cache/run.ts';
 import { sampledRatio } from './cache/shards.ts';
+import { addRunCommands } from './run-command.ts';
 import type { Trace } from './cache/trace.ts';
 
 const CURVE_SHARES = [0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8];
@@ -37,6 +38,7 @@ interface Row {
 
 export function addCommands(program: Command): void {
   const simulate = program.command('simulate').description('answers what-if questions');
+  addRunCommands(simulate);
   addReportCommands(simulate);
   simulate
     .command('cache <trace>')

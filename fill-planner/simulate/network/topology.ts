@@ -6,6 +6,7 @@
  */
 import type { Outcome } from '#base/outcome.ts';
 import type { PlannerInput } from '../../contract.ts';
+import { cellsOf } from './csv.ts';
 import { hashOf, normal, uniform } from '../workload/chance.ts';
 
 export interface TopologySite {
@@ -81,26 +82,6 @@ export function parseTopology(text: string): Outcome<readonly TopologySite[], st
     .map((site) => ({ ...site, boxes: boxes.get(site.siteId)?.size ?? 0 }))
     .sort((a, b) => (a.siteId < b.siteId ? -1 : 1));
   return found.length > 0 ? { ok: true, value: found } : { ok: false, failure: 'no site in it' };
-}
-
-/** One CSV line; a quoted cell may hold commas and doubled quotes. */
-function cellsOf(line: string): readonly string[] {
-  if (!line.includes('"')) return line.split(',');
-  const cells: string[] = [];
-  let cell = '';
-  let isQuoted = false;
-  for (let at = 0; at < line.length; at++) {
-    const character = line[at];
-    if (isQuoted && character === '"' && line[at + 1] === '"') {
-      cell += '"';
-      at++;
-    } else if (character === '"') isQuoted = !isQuoted;
-    else if (character === ',' && !isQuoted) {
-      cells.push(cell);
-      cell = '';
-    } else cell += character;
-  }
-  return [...cells, cell];
 }
 
 /** The public list's mix of 2023: sites with 1, 2, ... boxes, and 75 exchanges of 3,087 sites. */
