@@ -9,11 +9,14 @@ export {
   type RunningAppliance,
 } from './io/running-appliance.ts';
 export { openVolume, type VolumeSpec } from './io/disk-volume.ts';
+export { killAgainAndAgain, type KillReport } from './io/kill-loop.ts';
 export { decideAdmission, type Admission, type AdmissionFacts } from './store/admission.ts';
 export { readMrt, type MrtRoute } from './routes/mrt.ts';
 export { COLD, viewsPerDay, warmed, type Heat } from './store/heat.ts';
 export { ReactiveMemory } from './store/reactive-memory.ts';
 export { ReactiveSet, TRIAL_SHARE, type ReactiveFacts } from './store/reactive-set.ts';
+export { cutPower, type PowerCutReport } from './store/power-cut-run.ts';
+export { fuzzHeads, type HeadFuzzReport } from './serve/request-head.fuzz.ts';
 export { choosePlacement, type VolumeRoom } from './store/placement.ts';
 export { stepFill, NEW_FILL, type FillEvent, type FillState } from './fill/fill-machine.ts';
 export { isUsable, noteCall, HEALTHY, type SourceHealth } from './fill/source-health.ts';

@@ -2,6 +2,7 @@
  * The door to upstream: the pure decisions that others share, and publishing.
  */
 export { decideRange, RANGES_MAX, type RangeDecision } from './range.ts';
+export { fuzzRanges, type RangeFuzzReport } from './range.fuzz.ts';
 export { ChunkHasher, type HashedFile } from './chunk-hasher.ts';
 export {
   opaqueBytes,

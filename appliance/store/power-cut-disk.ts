@@ -4,6 +4,7 @@
  *   write            kept | lost | torn (a prefix of it), each write by itself
  *   name operations  create, rename, unlink of one directory: each kept or lost by itself, in order
  *   catalogue        a prefix of its commits, at least what was synced
+ *   rot              bytes that were good go bad, when the test says so
  *
  * Meaner than file systems are: they lose names in order, most of them. Bytes are kept by reference, so that a
  * thousand cuts are cheap; nobody changes a chunk once it was verified.
@@ -107,6 +108,21 @@ export class PowerCutDisk {
       capacityBytes,
       files: new CutFiles(this),
       catalogue: new CutCatalogue(this),
+    };
+  }
+
+  /**
+   * The bytes of a file at `position` go bad, as a sector does. What is returned takes it back: for damage that nobody had
+   * noticed when the power went, which no order of writes can help against.
+   */
+  rot(fileId: FileId, position: number, length: number): (() => void) | null {
+    const names = this.directory(fileId).now();
+    const inode = names.get(fileId) ?? names.get(`${fileId}.part`);
+    if (inode === undefined) return null;
+    const bad: Write = { position, bytes: Buffer.alloc(length, 0xbd), length };
+    inode.durable.push(...inode.pending.splice(0), bad);
+    return () => {
+      inode.durable = inode.durable.filter((write) => write !== bad);
     };
   }
 

@@ -1,155 +1,92 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { SimulatedClock } from '#base/clock.ts';
-import { createLogger } from '#base/log.ts';
-import { seededRandom, type Random } from '#base/random.ts';
-import {
-  CHUNK_BYTES,
-  chunkCountOf,
-  decodeChunkList,
-  encodeChunkList,
-  fileIdOf,
-  type ChunkList,
-} from '#upstream/contract.ts';
+import { seededRandom } from '#base/random.ts';
 import { PowerCutDisk } from './power-cut-disk.ts';
-import { Store } from './store.ts';
-import { verifyChunk, type VerifiedChunk } from './verified-chunk.ts';
+import { cutPower } from './power-cut-run.ts';
 
-/** `NIGHTFILL_POWER_CUTS=10000 NIGHTFILL_SEED=7` for more, or another seed. */
+/** `NIGHTFILL_POWER_CUTS=10000 NIGHTFILL_SEED=7` for more, or another seed; `npm run bench -- power-cuts` too. */
 const CUTS = Number(process.env['NIGHTFILL_POWER_CUTS'] ?? 1000);
 const SEED = Number(process.env['NIGHTFILL_SEED'] ?? 20261121);
-const CUTS_PER_DISK = 5; // what one cut left behind meets the next one
-const STEPS_MAX = 40;
-const OPERATIONS_MAX = 160;
-const CAPACITY_BYTES = 3 * CHUNK_BYTES; // less than all files: they push each other out
-
-interface Sample {
-  readonly list: ChunkList;
-  readonly encoded: Buffer;
-  readonly chunks: readonly VerifiedChunk[];
-}
-
-async function sample(at: number, sizeBytes: number): Promise<Sample> {
-  const content = Buffer.alloc(sizeBytes, `sample ${at};`);
-  const parts = Array.from({ length: chunkCountOf(sizeBytes) }, (_, index) =>
-    content.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES),
-  );
-  const hashes = parts.map((part) => createHash('sha256').update(part).digest());
-  const encoded = encodeChunkList(sizeBytes, Buffer.concat(hashes));
-  const list = decodeChunkList(encoded, fileIdOf(encoded));
-  assert.ok(list.ok);
-  const chunks = await Promise.all(
-    parts.map((part, index) => verifyChunk(list.value, index, part)),
-  );
-  assert.ok(chunks.every((chunk) => chunk !== null));
-  return { list: list.value, encoded, chunks: chunks };
-}
-
-function open(disk: PowerCutDisk, clock: SimulatedClock): Store {
-  return new Store({
-    volumes: [disk.volume(CAPACITY_BYTES)],
-    clock,
-    nowMs: () => clock.wallMs(),
-    log: createLogger('test', 'silent'),
-  });
-}
-
-/** Works on the store until it is done or the power goes. */
-async function work(
-  store: Store,
-  samples: readonly Sample[],
-  random: Random,
-  clock: SimulatedClock,
-): Promise<void> {
-  for (let step = 0; step < STEPS_MAX; step++) {
-    const one = samples[random.below(samples.length)];
-    const entry = store.find(one.list.fileId);
-    const dice = random.next();
-    if (dice < 0.08 && entry !== undefined) store.drop(entry);
-    else if (dice < 0.16 && entry !== undefined) {
-      await store.dropChunk(entry, random.below(entry.chunkCount), 'a test');
-    } else if (dice < 0.3) await store.flush();
-    else if (dice < 0.4) clock.advance(1000);
-    else {
-      const begun = await store.begin({
-        fileId: one.list.fileId,
-        sizeBytes: one.list.sizeBytes,
-        titles: ['title'],
-        isPinned: random.next() < 0.2,
-        forecastPerDay: random.next(),
-        chunkList: one.encoded,
-        from: 'test',
-      });
-      const chunk = one.chunks[random.below(one.chunks.length)];
-      if (begun.ok) await store.writeChunk(begun.value, chunk, 'test');
-    }
-  }
-}
-
-/** Rejects never: a store whose disk is off waits for ever, and is left there. */
-async function untilOff(disk: PowerCutDisk, working: Promise<void>): Promise<void> {
-  let isDone = false;
-  void working.then(() => {
-    isDone = true;
-  });
-  while (!disk.isOff && !isDone) await new Promise((resolve) => setImmediate(resolve));
-}
+const ID = 'A'.repeat(43);
 
 test(`${CUTS} power cuts on a disk that forgets, tears and reorders: no chunk is called present that is not`, async () => {
-  const samples = await Promise.all(
-    [500, 1000, CHUNK_BYTES + 10, 20, 700, 3000].map((bytes, at) => sample(at, bytes)),
-  );
-  let cuts = 0;
-  let chunksChecked = 0;
-  let wholeSeen = 0;
-  for (let lineage = 0; cuts < CUTS; lineage++) {
-    const random = seededRandom(SEED + lineage);
-    const disk = new PowerCutDisk(random);
-    for (let cut = 0; cut < CUTS_PER_DISK; cut++, cuts++) {
-      const clock = new SimulatedClock(Date.UTC(2026, 10, 21) + cuts * 1000);
-      disk.cutAfter(random.below(OPERATIONS_MAX));
-      await untilOff(disk, work(open(disk, clock), samples, random, clock));
-      disk.restore();
-      const store = open(disk, clock);
-      const where = `seed ${SEED + lineage}, cut ${cut}`;
-      for (const entry of store.entries()) {
-        if (entry.isWhole) wholeSeen++;
-        for (let index = 0; index < entry.chunkCount; index++) {
-          if (!entry.has(index)) continue;
-          chunksChecked++;
-          const verdict = await store.checkChunk(entry, index);
-          assert.equal(verdict, 'good', `${where}: ${entry.fileId} chunk ${index}`);
-        }
-      }
-      assert.equal(store.figures().filesLost, 0, `${where}: a file or its chunk list is missing`);
-    }
-  }
+  const report = await cutPower(CUTS, SEED);
+  assert.equal(report.first, null);
+  assert.deepEqual([report.chunksWrong, report.filesLost], [0, 0]);
   assert.ok(
-    chunksChecked > CUTS / 2,
-    `${chunksChecked} chunks were checked: the test shows something`,
+    report.chunksChecked > CUTS / 2,
+    `${report.chunksChecked} chunks were checked: the test shows something`,
   );
-  assert.ok(wholeSeen > 0, 'some files were whole');
+  assert.ok(report.wholeFiles > 0, 'some files were whole');
 });
 
-test('the disk that loses power does lose: without a sync, chunks are gone or torn after a cut', async () => {
-  const one = await sample(9, 3000);
-  let lost = 0;
-  for (let seed = 0; seed < 50; seed++) {
+/** What is left of one write, one name or one removal that nobody synced, over many seeds. */
+async function afterCuts(
+  work: (files: ReturnType<PowerCutDisk['volume']>['files']) => Promise<void>,
+): Promise<Record<string, number>> {
+  const seen: Record<string, number> = {};
+  for (let seed = 0; seed < 100; seed++) {
     const disk = new PowerCutDisk(seededRandom(seed));
-    const { files } = disk.volume(CAPACITY_BYTES);
-    const made = await files.create(one.list.fileId);
-    assert.ok(made.ok);
-    await files.syncName(one.list.fileId);
-    await files.write(made.value, one.chunks[0].bytes, 0);
+    const { files } = disk.volume(1000);
+    await work(files);
     disk.cutAfter(0);
     disk.spend();
     disk.restore();
-    const again = await files.open(one.list.fileId, false);
-    assert.ok(again.ok);
-    const into = Buffer.alloc(3000);
-    await files.read(again.value, into, 0);
-    if (!into.equals(one.chunks[0].bytes)) lost++;
+    const opened = await files.open(ID, false);
+    let outcome = 'no name';
+    if (opened.ok) {
+      const into = Buffer.alloc(300);
+      await files.read(opened.value, into, 0);
+      const kept = into.indexOf(0) === -1 ? 300 : into.indexOf(0);
+      outcome = kept === 300 ? 'kept' : kept === 0 ? 'forgotten' : 'torn';
+    }
+    seen[outcome] = (seen[outcome] ?? 0) + 1;
   }
-  assert.ok(lost > 10 && lost < 50, `${lost} of 50 were lost`);
+  return seen;
+}
+
+test('the disk forgets, tears or keeps a write that was not synced', async () => {
+  const seen = await afterCuts(async (files) => {
+    const made = await files.create(ID);
+    assert.ok(made.ok);
+    await files.syncName(ID);
+    await files.write(made.value, Buffer.alloc(300, 'x'), 0);
+  });
+  assert.ok(seen['kept'] > 10 && seen['forgotten'] > 10 && seen['torn'] > 10, JSON.stringify(seen));
+  assert.equal(seen['no name'], undefined);
+});
+
+test('the disk forgets a directory entry that was not synced, whatever its bytes are', async () => {
+  const seen = await afterCuts(async (files) => {
+    const made = await files.create(ID);
+    assert.ok(made.ok);
+    await files.write(made.value, Buffer.alloc(300, 'x'), 0);
+    await files.sync(made.value);
+  });
+  assert.ok(seen['no name'] > 20 && seen['kept'] > 20, JSON.stringify(seen));
+  assert.equal(seen['torn'], undefined, 'what was synced is whole');
+});
+
+test('the disk reorders: a removal that came later may hold where an earlier name is lost, and the other way round', async () => {
+  const seen = await afterCuts(async (files) => {
+    const made = await files.create(ID);
+    assert.ok(made.ok);
+    await files.write(made.value, Buffer.alloc(300, 'x'), 0);
+    await files.sync(made.value);
+    await files.syncName(ID);
+    await files.finish(ID);
+    await files.remove(ID);
+  });
+  assert.ok(seen['no name'] > 10 && seen['kept'] > 10, JSON.stringify(seen));
+});
+
+test('what was synced, bytes and name, survives every cut', async () => {
+  const seen = await afterCuts(async (files) => {
+    const made = await files.create(ID);
+    assert.ok(made.ok);
+    await files.write(made.value, Buffer.alloc(300, 'x'), 0);
+    await files.sync(made.value);
+    await files.syncName(ID);
+  });
+  assert.deepEqual(seen, { kept: 100 });
 });
