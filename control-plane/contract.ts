@@ -709,8 +709,16 @@ export const SnapshotApplianceSchema = Type.Object({
   since: unixMs,
   weight: Type.Number({
     minimum: 0,
-    description: 'share of its tier; the control plane’s weight loop owns it',
+    description: 'share of its tier, by what it can serve',
   }),
+  admit: Type.Optional(
+    Type.Number({
+      minimum: 0,
+      maximum: 1,
+      description:
+        'share of the sessions meant for it that it is to have, absent: all; the others go to the next. The weight loop owns it',
+    }),
+  ),
   servingBps: Type.Number({ minimum: 0 }),
   egressBps: Type.Number({ minimum: 0 }),
   heartbeatAtMs: unixMs,

@@ -27,6 +27,12 @@ export {
   type WindowState,
 } from './fill-window.ts';
 export {
+  stepWeights,
+  WEIGHT_PERIOD_MS,
+  type WeightBox,
+  type WeightState,
+} from './weight-loop.ts';
+export {
   rankSources,
   type EscalationPolicy,
   type SourceBox,

@@ -19,6 +19,7 @@ import { JWS_TYPE } from '../contract.ts';
 import { fleetView, type PlanView } from '../dashboard/fleet-view.ts';
 import { Traffic } from '../dashboard/traffic.ts';
 import { Fleet, type StandingChange } from '../fleet.ts';
+import { WEIGHT_PERIOD_MS } from '../weight-loop.ts';
 import { lossInWords } from '../health-machine.ts';
 import { PathLedger } from '../path-ledger.ts';
 import { inventoryAlarm } from '../inventory.ts';
@@ -377,6 +378,9 @@ class RunningControlPlane implements ControlPlane {
         for (const change of fleet.tick(clock.monotonicMs(), clock.wallMs())) {
           standingChanged(change);
         }
+      }),
+      clock.every(WEIGHT_PERIOD_MS, () => {
+        if (fleet.stepWeights(WEIGHT_PERIOD_MS)) publisher.changed('soon');
       }),
       clock.every(KEEP_HOLDINGS_MS, this.#parts.keepHoldings),
       clock.every(HOUR_MS, forget),
