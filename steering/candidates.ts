@@ -12,6 +12,7 @@
  */
 import type { AddressFamily } from '#base/address.ts';
 import type { FleetAppliance, Fleet } from './fleet.ts';
+import { mix32 } from './hashing.ts';
 import { evidenceOf, isKnownAs, type LoadFrame } from './load.ts';
 import { aggregateOf, demotionsOf } from './path-quality.ts';
 import { coverOf, homeOf, lookUp, unmapped, type Cover, type PrefixTable } from './place.ts';
@@ -25,6 +26,7 @@ export type PassedOver =
   | 'gone' // its connection to the control plane closed and no probe of ours has answered yet
   | 'silent' // no heartbeat in time, and no probe of ours has answered yet
   | 'unreachable' // our own probes: refused, or silent
+  | 'shedding' // it is to have fewer sessions, and this is one of the others
   | 'suspect' // our probes time out, as do too many others: the fault may be ours, so it stays, last
   | 'wrong-family' // the client has IPv4, the box IPv6 only
   | 'not-needed'; // good, but the list was full with better ones
@@ -37,12 +39,14 @@ export interface Candidate {
   readonly usability: Usability;
   readonly why: PassedOver | null; // null where usable
   readonly isBusy: boolean; // above the bounded load of its tier: behind its peers
+  readonly admit: number; // share of sessions that it is to have
 }
 
 /** The boxes of one or more clusters that are equally near, judged together. Shared by all places that see them so. */
 export interface Tier {
   readonly all: readonly Candidate[];
   readonly usable: readonly Candidate[];
+  readonly sheds: boolean; // one of them is not to have all its sessions
 }
 
 export interface Place {
@@ -81,7 +85,7 @@ const TIERS_MAX = 64;
 const MEMO_ENTRIES_MAX = 16_384;
 const COVERS_KEPT_MAX = 131_072;
 const NOBODY: readonly number[] = [];
-const NO_TIER: Tier = { all: [], usable: [] };
+const NO_TIER: Tier = { all: [], usable: [], sheds: false };
 
 export function createWorld(fleet: Fleet, load: LoadFrame): World {
   const memo: WorldMemo = {
@@ -355,10 +359,24 @@ function judgeTier(world: World, clusters: readonly number[], family: AddressFam
   const all = members.map((index, at): Candidate => {
     const appliance = fleet.appliances[index];
     const { usability, why } = verdicts[at];
-    return { appliance, usability, why, isBusy: useOf(world, appliance) > busyShare };
+    const { admit = 1 } = appliance.entry;
+    return { appliance, usability, why, isBusy: useOf(world, appliance) > busyShare, admit };
   });
   const usable = all.filter(({ usability }) => usability === 'usable');
-  return { all, usable: usable.length === all.length ? all : usable };
+  return {
+    all,
+    usable: usable.length === all.length ? all : usable,
+    sheds: usable.some(({ admit }) => admit < 1),
+  };
+}
+
+/** Whether a session is one of those that a box is to have: the same ones while its share stands, more of them as it grows. */
+export function admits(
+  { hash }: Pick<FleetAppliance, 'hash'>,
+  admit: number,
+  sessionHash: number,
+): boolean {
+  return admit >= 1 || mix32(sessionHash ^ Math.imul(hash, 0x85ebca77)) < admit * 4294967296;
 }
 
 /** Share of its serving limit that a box uses; 0 where it told no limit. */

@@ -13,7 +13,7 @@ import {
   steerUnverified,
 } from './content-steering.ts';
 import { checkSteeringManifest, type SteeringManifest } from './contract.ts';
-import { EXAMPLE_TITLE, exampleWorld } from './example-fleet.ts';
+import { EXAMPLE_AT_MS, EXAMPLE_TITLE, exampleWorld } from './example-fleet.ts';
 import {
   blobSecretOf,
   clientBlock,
@@ -71,9 +71,9 @@ test('a box that is not well goes behind the origin and the player comes back so
       ['lyon-b', 'paris-a', 'origin', 'lyon-a'],
     ],
     [
-      'full: before the origin all the same',
+      'full: its sessions stay, but ask again soon',
       exampleWorld({ appliances: { 'lyon-a': { egressBps: 2e9 } } }),
-      ['lyon-b', 'paris-a', 'lyon-a', 'origin'],
+      ['lyon-a', 'lyon-b', 'paris-a', 'origin'],
     ],
     [
       'dead behind draining',
@@ -89,6 +89,18 @@ test('a box that is not well goes behind the origin and the player comes back so
     assert.deepEqual(body['PATHWAY-PRIORITY'], expected, title);
     assert.ok(body.TTL >= 8 && body.TTL <= 12, title);
   }
+});
+
+test('the weight loop takes sessions from a box by its share, and none that came within the last minute', () => {
+  const world = exampleWorld({ appliances: { 'lyon-a': { admit: 0.7 } } });
+  const first = (session: string, ageSeconds: number): string => {
+    const issuedAtSeconds = EXAMPLE_AT_MS / 1000 - ageSeconds;
+    return steer(world, { ...SESSION, session, issuedAtSeconds })['PATHWAY-PRIORITY'][0];
+  };
+  const ids = Array.from({ length: 1000 }, (_, at) => `s${at}`);
+  assert.ok(ids.every((id) => first(id, 30) === 'lyon-a'));
+  const stayed = ids.filter((id) => first(id, 300) === 'lyon-a').length;
+  assert.ok(stayed > 650 && stayed < 750, `${stayed} of 1000 stay`);
 });
 
 test('a box that left the fleet is dead to its sessions', () => {

@@ -12,11 +12,12 @@
  * Invariants: (1) VERSION 1; integer TTL >= 5; at least two pathways, all different; RELOAD-URI absolute
  *             (2) the origin stands behind every box that is well, and before boxes that are not
  *             (3) among boxes that are well the order of the assignment is kept: nobody moves without a reason
+ *             (4) load moves the sessions that the weight loop takes from a box, nobody else: a box that is full keeps the others
  * Source:     draft-pantos-content-steering; ETSI TS 103 998; RFC 8216bis
  */
 import type { Random } from '#base/random.ts';
 import { ORIGIN_PATHWAY_ID } from '#control-plane/contract.ts';
-import { candidatesFor, judge, locate, type World } from './candidates.ts';
+import { admits, candidatesFor, judge, locate, type World } from './candidates.ts';
 import type { SteeringManifest } from './contract.ts';
 import { hashText } from './hashing.ts';
 import { pathwayOf } from './answer.ts';
@@ -58,10 +59,14 @@ export function steerSession(
   random: Random,
 ): SteeringManifest {
   const family = session.client.family;
-  const classes = session.assigned.map((id, at) => ({ id, at, rank: rankOf(world, id, family) }));
-  const isDegraded = classes.some(
-    ({ rank }) => rank !== RANK.well && rank !== RANK.external && rank !== RANK.origin,
+  const judged = session.assigned.map((id) => rankOf(world, id, family));
+  const isDegraded = judged.some(
+    (rank) => rank !== RANK.well && rank !== RANK.external && rank !== RANK.origin,
   );
+  const classes = session.assigned.map((id, at) => {
+    const rank = judged[at] <= RANK.full ? shedRank(world, session, id) : judged[at];
+    return { id, at, rank };
+  });
   classes.sort((a, b) => a.rank - b.rank || a.at - b.at);
   return manifest(
     classes.map(({ id }) => id),
@@ -136,6 +141,9 @@ function decode(text: string): string {
   }
 }
 
+/** A session is not moved again within this, unless its box is gone. */
+const DWELL_SECONDS_MIN = 60;
+
 const RANK = {
   well: 0,
   full: 1,
@@ -163,6 +171,19 @@ function rankOf(world: World, pathwayId: string, family: 4 | 6): number {
   if (usability === 'suspect') return RANK.suspect;
   if (usability === 'excluded') return RANK.dead;
   return why === 'draining' ? RANK.draining : RANK.doubtful;
+}
+
+/**
+ * A box above its limit, or that is to have fewer sessions, loses those that are not its own any more: not all at once, and
+ * none that has only just come.
+ */
+function shedRank(world: World, session: Session, pathwayId: string): number {
+  const appliance = world.fleet.appliances[world.fleet.indexOf.get(pathwayId) ?? -1];
+  if (appliance === undefined) return RANK.well;
+  const { admit = 1 } = appliance.entry;
+  const stayedSeconds = world.load.frozenAtMs / 1000 - session.issuedAtSeconds;
+  if (stayedSeconds < DWELL_SECONDS_MIN) return RANK.well;
+  return admits(appliance, admit, hashText(session.session)) ? RANK.well : RANK.full;
 }
 
 function manifest(

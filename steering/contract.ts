@@ -3,6 +3,7 @@
  *
  * A token's scope is the title: one token works on every box, so that a player may switch without a new signature.
  */
+import { LRUCache } from 'lru-cache';
 import { RE2JS } from 're2js';
 import { Type, type Static } from 'typebox';
 import { ReasonSchema, type Reason } from '#appliance/contract.ts';
@@ -251,12 +252,20 @@ function refuse(refusal: TokenRefusal): { ok: false; failure: TokenRefusal } {
   return { ok: false, failure: refusal };
 }
 
+/** Tokens of one title carry one container, and compiling it takes longer than its token's signature check. */
+const containers = new LRUCache<string, RE2JS>({ max: 2048 });
+
 /** `regex:` only, anchored at both ends, matched by an RE2 engine: linear time whatever the issuer wrote. */
 function compileUriContainer(container: string): ((uri: string) => boolean) | null {
   if (!container.startsWith('regex:') || container.length > URI_CONTAINER_BYTES_MAX) return null;
   try {
-    const pattern = RE2JS.compile(`^(?:${container.slice('regex:'.length)})$`);
-    return (uri) => pattern.matches(uri);
+    let pattern = containers.get(container);
+    if (pattern === undefined) {
+      pattern = RE2JS.compile(`^(?:${container.slice('regex:'.length)})$`);
+      containers.set(container, pattern);
+    }
+    const compiled = pattern;
+    return (uri) => compiled.matches(uri);
   } catch {
     return null;
   }

@@ -97,7 +97,7 @@ async function explain(options: ExplainOptions): Promise<void> {
   const answer = await callJsonOk({
     method: 'POST',
     url: `${steering}/v1/explain`,
-    bearer: readFileSync(tokenFile, 'utf8').trim(),
+    bearer: readTokenFile(tokenFile),
     body: {
       clientAddress: client,
       ...(options.title === undefined ? {} : { titleId: options.title }),

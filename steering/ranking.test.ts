@@ -347,3 +347,47 @@ test('one suspect of three in a country is taken out; with two suspected, none i
   const two = play(exampleWorld({}, { 'lyon-a': 'suspect', ...rest }));
   assert.deepEqual(pathways(two), ['lyon-a', 'paris-a', 'origin']);
 });
+
+test('a box has the share of sessions that the weight loop gives it; the others go to its peers, then further away', () => {
+  const count = (world: World): Readonly<Record<string, number>> => {
+    const firsts: Record<string, number> = {};
+    for (let at = 0; at < 2000; at++) {
+      const [first] = pathways(play(world, { session: `s${at}` }));
+      firsts[first] = (firsts[first] ?? 0) + 1;
+    }
+    return firsts;
+  };
+  const one = count(exampleWorld({ appliances: { 'lyon-a': { admit: 0.5 } } }));
+  assert.ok(one['lyon-a'] > 420 && one['lyon-a'] < 580, JSON.stringify(one));
+  assert.equal(one['lyon-a'] + one['lyon-b'], 2000);
+  const both = count(
+    exampleWorld({ appliances: { 'lyon-a': { admit: 0.5 }, 'lyon-b': { admit: 0.5 } } }),
+  );
+  // Both refuse a quarter of all sessions.
+  assert.ok(both['paris-a'] > 420 && both['paris-a'] < 580, JSON.stringify(both));
+});
+
+test('clusters of one prefix: embedded before peering, unless the site wishes otherwise', () => {
+  const shared = (changes: Readonly<Record<string, object>>): World => {
+    const { clusters } = exampleSnapshot();
+    return exampleWorld({
+      snapshot: {
+        clusters: clusters.map((cluster) => ({
+          ...cluster,
+          prefixes: cluster.siteId === 'oslo' ? cluster.prefixes : ['10.1.0.0/16'],
+          ...changes[cluster.siteId],
+        })),
+      },
+    });
+  };
+  const home = (world: World): string => play(world).home;
+  assert.equal(home(shared({ lyon: { linkClass: 'public-peering' } })), 'paris-1');
+  assert.equal(home(shared({ paris: { linkClass: 'private-peering' } })), 'lyon-1');
+  assert.equal(
+    home(
+      shared({ lyon: { linkClass: 'public-peering' }, paris: { linkClass: 'private-peering' } }),
+    ),
+    'paris-1',
+  );
+  assert.equal(home(shared({ lyon: { linkClass: 'public-peering', preference: 5 } })), 'lyon-1');
+});

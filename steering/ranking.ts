@@ -12,7 +12,15 @@
  */
 import type { Reason } from '#appliance/contract.ts';
 import type { ApplianceId, ExternalCdn } from '#control-plane/contract.ts';
-import type { Candidate, Candidates, PassedOver, Tier, Usability, World } from './candidates.ts';
+import {
+  admits,
+  type Candidate,
+  type Candidates,
+  type PassedOver,
+  type Tier,
+  type Usability,
+  type World,
+} from './candidates.ts';
 import { rankExternals } from './externals.ts';
 import type { FleetAppliance, FleetFile } from './fleet.ts';
 import { mix32 } from './hashing.ts';
@@ -68,8 +76,9 @@ export function rankFiles(
     // Holders by tier. Where every box of a tier has the file the session chooses, so that one viewer stays on one
     // box; where they differ the file chooses, so that each box's memory holds its own part.
     for (let at = 0; !picked.isEnough(); at++) {
-      const usable = candidates.tierAt(at)?.usable;
-      if (usable === undefined) break;
+      const tier = candidates.tierAt(at);
+      if (tier === undefined) break;
+      const usable = tier.sheds ? admitting(tier, sessionHash) : tier.usable;
       if (usable.length === 0) continue;
       const holders = holdersOf(usable, ordinal);
       if (holders.length === usable.length) {
@@ -80,8 +89,9 @@ export function rankFiles(
         if (holders.length > 0) picked.add(inOrder(holders, file.hash), true);
       }
     }
+    if (picked.count < HOLDERS_ENOUGH) addShedding(picked, candidates, has, sessionHash);
     if (picked.count < HOLDERS_ENOUGH) addOthers(picked, candidates, has, file.hash);
-    const ranking = conclude(world, candidates, picked, has);
+    const ranking = conclude(world, candidates, picked, has, sessionHash);
     if (isUniform && picked.count >= HOLDERS_ENOUGH) shared = { ranking, looked };
     return ranking;
   });
@@ -98,13 +108,30 @@ export function rankBoxes(
   for (let at = 0; !picked.isEnough(); at++) {
     const usable = candidates.tierAt(at)?.usable;
     if (usable === undefined) break;
-    picked.add(inOrder(usable.filter(fits), key), false);
+    picked.add(inOrder(usable.filter(fits), key), false); // DNS has no session to hold back
   }
   for (const usability of ['full', 'suspect', 'last-resort'] as const) {
     if (picked.count > 0) break;
     addByTier(picked, candidates, usability, fits, key, false);
   }
-  return conclude(world, candidates, picked, fits);
+  return conclude(world, candidates, picked, fits, key);
+}
+
+function admitting({ usable }: Tier, sessionHash: number): readonly Candidate[] {
+  return usable.filter(({ appliance, admit }) => admits(appliance, admit, sessionHash));
+}
+
+/** Holders that are to have fewer sessions come before boxes that lack the file: better than a fetch. */
+function addShedding(picked: Picked, candidates: Candidates, has: Has, sessionHash: number): void {
+  for (let at = 0; !picked.isEnough(); at++) {
+    const tier = candidates.tierAt(at);
+    if (tier === undefined) return;
+    if (!tier.sheds) continue;
+    const others = tier.usable.filter(
+      (one) => !admits(one.appliance, one.admit, sessionHash) && has(one),
+    );
+    picked.add(inOrder(others, sessionHash), true);
+  }
 }
 
 /** Too few holders are well: boxes that would have to fetch the file, then boxes that are not well, holders first. */
@@ -134,7 +161,13 @@ function holdersOf(boxes: readonly Candidate[], ordinal: number): readonly Candi
   return holders;
 }
 
-function conclude(world: World, candidates: Candidates, picked: Picked, has: Has): Ranking {
+function conclude(
+  world: World,
+  candidates: Candidates,
+  picked: Picked,
+  has: Has,
+  sessionHash: number,
+): Ranking {
   const boxes = picked.targets(candidates.home);
   const { externals } = world.fleet.snapshot;
   const others =
@@ -151,6 +184,7 @@ function conclude(world: World, candidates: Candidates, picked: Picked, has: Has
     world.fleet.epochs.snapshot,
     candidates,
     has,
+    sessionHash,
   );
 }
 
@@ -160,6 +194,7 @@ class Concluded implements Ranking {
   readonly snapshotVersion: number;
   readonly #of: Candidates;
   readonly #has: Has;
+  readonly #sessionHash: number;
 
   constructor(
     targets: readonly Target[],
@@ -167,12 +202,20 @@ class Concluded implements Ranking {
     snapshotVersion: number,
     of: Candidates,
     has: Has,
+    sessionHash: number,
   ) {
     this.candidates = targets;
     this.reason = reason;
     this.snapshotVersion = snapshotVersion;
     this.#of = of;
     this.#has = has;
+    this.#sessionHash = sessionHash;
+  }
+
+  #whyNot(candidate: Candidate): PassedOver {
+    if (!this.#has(candidate)) return 'lacks-file';
+    const { appliance, admit } = candidate;
+    return admits(appliance, admit, this.#sessionHash) ? 'not-needed' : 'shedding';
   }
 
   /** Worked out only where somebody asks: most answers are never explained. */
@@ -187,7 +230,7 @@ class Concluded implements Ranking {
         return [
           {
             applianceId,
-            why: candidate.why ?? (this.#has(candidate) ? 'not-needed' : 'lacks-file'),
+            why: candidate.why ?? this.#whyNot(candidate),
           } as const,
         ];
       }),

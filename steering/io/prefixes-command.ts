@@ -110,7 +110,7 @@ async function fleetNow(options: PreviewOptions): Promise<FleetNow> {
   const answer = await callJsonOk({
     method: 'GET',
     url: `${controlPlane}/v1/prefixes`,
-    bearer: readFileSync(tokenFile, 'utf8').trim(),
+    bearer: readTokenFile(tokenFile),
     deadlineMs: DEADLINE_MS,
     answerBytesMax: FILE_BYTES_MAX,
   });
