@@ -27,3 +27,9 @@ export {
   timeProblems,
   type TrustedTime,
 } from './report/trusted-time.ts';
+export { Filler, type FillerDeps } from './fill/filler.ts';
+export { ManifestSet } from './fill/manifest-set.ts';
+export { SourceBook } from './fill/source-book.ts';
+export { NO_LIMIT, type FillPace } from './fill/fill-pace.ts';
+export { demandHeld, stepTurnUp, type TurnUp } from './fill/turn-up.ts';
+export { StoredEntry } from './store/entry.ts';

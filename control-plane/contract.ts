@@ -554,6 +554,13 @@ export const FillSourcesSchema = Type.Object({
       sources: Type.Array(FillSourceSchema, { maxItems: 16 }),
     }),
   ),
+  neighbours: Type.Optional(
+    Type.Array(FillSourceSchema, {
+      maxItems: 32,
+      description:
+        'boxes to ask when nobody ranks sources any more: the site’s own, and some of other sites',
+    }),
+  ),
 });
 export type FillSources = Static<typeof FillSourcesSchema>;
 export const checkFillSources = checker(FillSourcesSchema);

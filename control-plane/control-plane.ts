@@ -20,6 +20,18 @@ export {
 } from './routes/policy.ts';
 export { NO_ROAS } from './routes/roa.ts';
 export {
+  compressLines,
+  deltaLines,
+  digestOfFiles,
+  encodeManifest,
+  manifestContent,
+  manifestEntries,
+  manifestLines,
+  plannedFiles,
+  type ManifestCatalogue,
+  type PlannedFiles,
+} from './manifest.ts';
+export {
   fillWindowAt,
   isTimeZone,
   localHourAt,
@@ -33,20 +45,10 @@ export {
   type WeightState,
 } from './weight-loop.ts';
 export {
+  neighboursOf,
   rankSources,
   type EscalationPolicy,
   type SourceBox,
   type SourceCandidate,
 } from './sources.ts';
-export {
-  compressLines,
-  deltaLines,
-  digestOfFiles,
-  encodeManifest,
-  manifestContent,
-  manifestEntries,
-  manifestLines,
-  plannedFiles,
-  type ManifestCatalogue,
-  type PlannedFiles,
-} from './manifest.ts';
+export { FILL_STILL_MS, isFillMoving, mayFill, type FillBeat } from './fleet.ts';

@@ -77,15 +77,14 @@ export function rankSources(
   for (const box of holders) {
     if (box.applianceId === asker.applianceId) continue;
     if (box.siteId === asker.siteId) {
-      peers.push(ranked(box, box.clusterId === asker.clusterId ? 0 : 1));
+      keepBest(peers, ranked(box, box.clusterId === asker.clusterId ? 0 : 1), PEERS_MAX);
     } else if (stepTo(box).allowed) {
-      tiers.push(ranked(box, box.country === asker.country ? 0 : 1));
+      keepBest(tiers, ranked(box, box.country === asker.country ? 0 : 1), TIERS_MAX);
     }
   }
-  const best = (boxes: Ranked[], max: number): Ranked[] => boxes.sort(compare).slice(0, max);
   const sources = [
-    ...best(peers, PEERS_MAX).map(({ box }) => sourceOf('peer', box, 0)),
-    ...best(tiers, TIERS_MAX).map(({ box }) =>
+    ...peers.map(({ box }) => sourceOf('peer', box, 0)),
+    ...tiers.map(({ box }) =>
       sourceOf('tier', box, wait.siteMs === null ? 0 : Math.max(wait.siteMs, stepTo(box).delayMs)),
     ),
   ];
@@ -117,6 +116,7 @@ function waitOf(
   let boxesBefore = 0; // of the asker's site, ahead in the order of masters
   let boxesMoving = 0; // among them
   for (const { applianceId, siteId, isMoving } of candidates) {
+    if (isSiteMoving && boxesMoving >= policy.fillMasters) break; // the rest changes nothing
     if (applianceId === asker.applianceId) continue;
     if (siteId === asker.siteId) {
       if (spread(applianceId) >= spreadOfAsker) continue;
@@ -176,6 +176,15 @@ function seedOf(text: string): number {
   return hash ^ (hash >>> 15);
 }
 
+/** Keeps `best` the first `max` of what was offered, in order: thousands of boxes may hold a file. */
+function keepBest(best: Ranked[], next: Ranked, max: number): void {
+  let at = best.length;
+  while (at > 0 && compare(next, best[at - 1]) < 0) at--;
+  if (at >= max) return;
+  best.splice(at, 0, next);
+  if (best.length > max) best.length = max;
+}
+
 function compare(a: Ranked, b: Ranked): number {
   return (
     a.distance - b.distance ||
@@ -186,6 +195,30 @@ function compare(a: Ranked, b: Ranked): number {
 
 function sourceOf(kind: 'peer' | 'tier', box: SourceBox, delayMs: number): FillSource {
   return { kind, id: box.applianceId, baseUrl: box.baseUrl, delayMs };
+}
+
+const NEIGHBOUR_PEERS_MAX = 16;
+const NEIGHBOUR_TIERS_MAX = 16;
+
+/** Boxes to remember for the day when nobody ranks sources: those of the site, and some of others, different ones for each site. */
+export function neighboursOf(siteId: string, boxes: Iterable<SourceBox>): readonly FillSource[] {
+  const country = [...boxes].find((box) => box.siteId === siteId)?.country;
+  const spread = spreader(siteId);
+  const peers: Ranked[] = [];
+  const tiers: Ranked[] = [];
+  for (const box of boxes) {
+    const next = {
+      box,
+      distance: box.country === country ? 0 : 1,
+      spread: spread(box.applianceId),
+    };
+    if (box.siteId === siteId) keepBest(peers, next, NEIGHBOUR_PEERS_MAX);
+    else keepBest(tiers, next, NEIGHBOUR_TIERS_MAX);
+  }
+  return [
+    ...peers.map(({ box }) => sourceOf('peer', box, 0)),
+    ...tiers.map(({ box }) => sourceOf('tier', box, 0)),
+  ];
 }
 
 /** For a viewer who waits: nobody is waited for. */

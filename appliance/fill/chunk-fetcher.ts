@@ -58,10 +58,12 @@ export class ChunkFetcher {
   ): Promise<Outcome<{ readonly encoded: Buffer; readonly list: ChunkList }>> {
     const { book, client } = this.#deps;
     const problems: string[] = [];
+    let isLacking = true;
     for (const source of await this.#sources(fileId, purpose)) {
       const encoded = await client.chunkList(source, titleId, fileId, purpose);
       if (!encoded.ok) {
         problems.push(encoded.failure.detail);
+        isLacking &&= encoded.failure.code === 'source-lacks-file';
         this.#noteFailure(source, encoded.failure);
         continue;
       }
@@ -72,8 +74,9 @@ export class ChunkFetcher {
       }
       this.#blame(source, fileId, `its chunk list is not this file's (${list.failure})`);
       problems.push(`${source.id}: chunk list ${list.failure}`);
+      isLacking = false;
     }
-    return failed(noSource(fileId, problems));
+    return failed(noSource(fileId, problems, isLacking));
   }
 
   async run(
@@ -85,6 +88,7 @@ export class ChunkFetcher {
     signal: AbortSignal | null = null,
   ): Promise<Outcome<void>> {
     const problems: string[] = [];
+    let isLacking = true;
     let next = first;
     for (const source of await this.#sources(file.fileId, purpose)) {
       if (signal?.aborted === true) break;
@@ -113,6 +117,7 @@ export class ChunkFetcher {
         this.#deps.ledger.corrupt();
         this.#blame(source, file.fileId, `chunk ${next} does not match its hash`);
         problems.push(`${source.id}: chunk ${next} does not match its hash`);
+        isLacking = false;
         continue;
       }
       if (outcome.ok || isStopped) {
@@ -121,8 +126,9 @@ export class ChunkFetcher {
       }
       this.#noteFailure(source, outcome.failure);
       problems.push(outcome.failure.detail);
+      isLacking &&= outcome.failure.code === 'source-lacks-file';
     }
-    return failed(noSource(file.fileId, problems));
+    return failed(noSource(file.fileId, problems, isLacking));
   }
 
   /** Usable sources, in the order in which they are tried. Where none is usable, those with an open breaker are tried all the same. */
@@ -149,9 +155,10 @@ export class ChunkFetcher {
   }
 }
 
-function noSource(fileId: FileId, problems: readonly string[]): Failure {
+/** `isLacking`: each source that was asked said that it does not have the file, and nothing else was wrong. */
+function noSource(fileId: FileId, problems: readonly string[], isLacking: boolean): Failure {
   return {
-    code: 'no-source',
+    code: problems.length > 0 && isLacking ? 'nobody-has-it' : 'no-source',
     source: 'upstream',
     retry: 'another-source',
     detail: `no source gave ${fileId}: ${problems.length === 0 ? 'none is known' : problems.join('; ')}`,

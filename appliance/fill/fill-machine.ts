@@ -24,7 +24,7 @@ export type FillEvent =
   | { readonly name: 'progressed' } // chunks came in before the fetch ended
   | { readonly name: 'failed'; readonly code: string }
   | { readonly name: 'paused' } // the window closed
-  | { readonly name: 'deferred' } // another box is to have it first: nothing failed
+  | { readonly name: 'deferred'; readonly why: 'turn' | 'nobody-has-it' } // nothing failed: another box is to have it first
   | { readonly name: 'lost' }; // it was whole, and is not any more
 
 export type FillEffect = 'fetch' | 'report-stored' | 'report-abandoned';
@@ -37,8 +37,8 @@ export interface FillStep {
 const ATTEMPTS_MAX = 8;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MS_MAX = 60_000;
-/** A file whose turn has not come is looked at again after this. */
-const DEFERRED_MS = 1000;
+/** A file whose turn has not come is looked at again after this; one that every neighbour lacks is not asked around for each second. */
+const DEFERRED_MS = { turn: 1000, 'nobody-has-it': 15_000 };
 /** After giving up: long enough for an operator or the next manifest, short enough to heal by itself. */
 const ABANDONED_MS = 10 * 60_000;
 
@@ -70,7 +70,11 @@ function fetching(
     case 'paused':
       return to({ name: 'waiting', notBeforeMs: nowMs, attempt: state.attempt });
     case 'deferred':
-      return to({ name: 'waiting', notBeforeMs: nowMs + DEFERRED_MS, attempt: state.attempt });
+      return to({
+        name: 'waiting',
+        notBeforeMs: nowMs + DEFERRED_MS[event.why],
+        attempt: state.attempt,
+      });
     case 'progressed': // what moves is not spent
       return to({ ...state, attempt: 0 });
     case 'failed': {

@@ -54,6 +54,8 @@ export interface FillerDeps {
   readonly concurrency: number;
   /** How often the queue is looked at; simulations of many boxes look less often. */
   readonly tickMs?: number;
+  /** Files asked about again in one question. */
+  readonly askAgainFiles?: number;
 }
 
 export class Filler {
@@ -233,7 +235,7 @@ export class Filler {
     const again = toAsk
       .filter((asked) => !isNew(asked))
       .sort((a, b) => (a.askedMs ?? 0) - (b.askedMs ?? 0))
-      .slice(0, isTime ? ASK_AGAIN_FILES : 0);
+      .slice(0, isTime ? (this.#deps.askAgainFiles ?? ASK_AGAIN_FILES) : 0);
     if (again.length > 0) this.#askedAtMs = nowMs;
     const fileIds = [...toAsk.filter(isNew), ...again].map(({ fileId }) => fileId);
     if (fileIds.length > 0) void this.#ask(fileIds);
@@ -265,8 +267,10 @@ export class Filler {
     const outcome = await this.#fetch(wanted, line);
     this.#active[line]--;
     if (outcome.ok) this.#step(wanted, { name: outcome.value });
-    else if (outcome.failure.code === 'no-source' && this.#isTurnOf(wanted)) {
-      this.#step(wanted, { name: 'deferred' });
+    else if (outcome.failure.code === 'nobody-has-it') {
+      this.#step(wanted, { name: 'deferred', why: 'nobody-has-it' });
+    } else if (outcome.failure.code === 'no-source' && this.#isTurnOf(wanted)) {
+      this.#step(wanted, { name: 'deferred', why: 'turn' });
     } else {
       this.#lastProblem = outcome.failure.detail;
       this.#step(wanted, { name: 'failed', code: outcome.failure.code });

@@ -37,6 +37,8 @@ test('fill waits for a delayed source, from its first question on', async () => 
   const book = bookOver(clock);
   assert.deepEqual((await book.ranking(FILE_ID, 'fill')).sources, [PEER]);
   clock.advance(15_000);
+  assert.deepEqual((await book.ranking(FILE_ID, 'fill')).sources, [PEER], 'not on old knowledge');
+  await book.prefetch([FILE_ID], 'fill');
   assert.deepEqual((await book.ranking(FILE_ID, 'fill')).sources, [PEER, ORIGIN]);
 });
 

@@ -27,11 +27,14 @@ import {
 const RANKING_LIFE_MS = 3000;
 /** A file that is being fetched has its sources: others are looked for more rarely. */
 const RANKING_USED_MS = 30_000;
+/** To go further than the site, a box wants to hear that it still should: those that it waits for may have got on. */
+const ESCALATION_SURE_MS = 5000;
 /** A ranking is of use a while longer where nobody gives a new one. */
 const RANKING_KEPT_MS = 3600 * 1000;
 const FIRST_ASKED_LIFE_MS = 24 * 3600 * 1000;
 const RANKINGS_MAX = 50_000;
 const KNOWN_SOURCES_MAX = 64;
+const FILES_ALONE_MAX = 2000;
 const FILES_PER_QUESTION_MAX = 256;
 /** For what must not wait behind a master: the manifest calls it urgent. */
 const URGENT_DELAY_MS_MAX = 15_000;
@@ -79,6 +82,7 @@ export class SourceBook {
     fill: new LRUCache<FileId, KnownRanking>({ max: RANKINGS_MAX }),
     miss: new LRUCache<FileId, KnownRanking>({ max: RANKINGS_MAX }),
   };
+  readonly #aloneRankings = new LRUCache<FileId, readonly FillSource[]>({ max: FILES_ALONE_MAX });
   /** When each file was first asked for: a source with a delay is not used before (escalation). */
   readonly #firstAskedMs = new LRUCache<FileId, number>({ max: RANKINGS_MAX });
   readonly #health = new Map<string, SourceHealth>();
@@ -99,7 +103,10 @@ export class SourceBook {
   /** The ranking of one file, asked for where it is not fresh: sources whose time has come. */
   async ranking(fileId: FileId, purpose: FetchPurpose): Promise<Ranking> {
     const lifeMs = purpose === 'fill' ? RANKING_USED_MS : RANKING_LIFE_MS;
-    if (!this.#isFresh(fileId, purpose, lifeMs)) await this.#ask([fileId], purpose);
+    const isStuck = purpose === 'fill' && this.#due(fileId).length === 0;
+    if (!this.#isFresh(fileId, purpose, isStuck ? RANKING_LIFE_MS : lifeMs)) {
+      await this.#ask([fileId], purpose);
+    }
     const taken = this.#rankings[purpose].get(fileId);
     if (purpose === 'fill') return { titles: taken?.titles ?? [], sources: this.#due(fileId) };
     // A viewer waits for a miss: escalation is for fill alone, whoever asked first.
@@ -211,14 +218,23 @@ export class SourceBook {
     if (isAlone) firstMs = Math.max(firstMs, this.#aloneSinceMs ?? 0);
     const sources = isAlone ? this.#alone(fileId, known?.sources ?? []) : (known?.sources ?? []);
     const delayMsMax = isUrgent ? URGENT_DELAY_MS_MAX : Infinity;
-    return sources.filter(({ delayMs }) => nowMs >= firstMs + Math.min(delayMs, delayMsMax));
+    const isSure = isAlone || (known !== undefined && nowMs - known.atMs < ESCALATION_SURE_MS);
+    return sources.filter(
+      ({ delayMs }) =>
+        delayMs === 0 || (isSure && nowMs >= firstMs + Math.min(delayMs, delayMsMax)),
+    );
   }
 
   /** Boxes that were said to hold the file stand first; the rest by the order that needs no one. */
   #alone(fileId: FileId, holders: readonly FillSource[]): readonly FillSource[] {
     const near = holders.filter(({ kind }) => kind !== 'origin');
     const ids = new Set(near.map(({ id }) => id));
-    const others = rankAlone(this.#deps.applianceId, fileId, this.known());
+    let others = this.#aloneRankings.get(fileId);
+    if (others === undefined) {
+      others = rankAlone(this.#deps.applianceId, fileId, this.known());
+      this.#aloneRankings.set(fileId, others);
+    }
+    if (near.length === 0) return others;
     return [...near, ...others.filter(({ id }) => !ids.has(id))].sort(
       (a, b) => KIND_ORDER[a.kind] - KIND_ORDER[b.kind],
     );
@@ -241,6 +257,7 @@ export class SourceBook {
       this.#rankings[purpose].set(fileId, { titles, sources, atMs });
       for (const source of sources) isNew = this.#meet(source) || isNew;
     }
+    for (const source of answer.neighbours ?? []) isNew = this.#meet(source) || isNew;
     if (isNew) this.#deps.remember(this.known());
   }
 
@@ -255,6 +272,7 @@ export class SourceBook {
       this.#known.delete(far.id);
     }
     this.#known.set(source.id, source);
+    this.#aloneRankings.clear();
     return true;
   }
 }

@@ -128,6 +128,7 @@ function sourcesFor(plane: Plane, box: Box, wanted: SourcesRequest): FillSources
   );
   return {
     version: fleet.sourcesVersion,
+    neighbours: [...fleet.neighboursOf(asker.siteId)].filter(({ id }) => id !== asker.applianceId),
     files: wanted.fileIds.map((fileId) => {
       const file = catalogue.file(fileId);
       // A file of no title has no source: nobody may fetch what nobody may show.
