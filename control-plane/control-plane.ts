@@ -2,6 +2,8 @@
  * The door of control-plane/: what other folders may use of it beside its contract.
  */
 export { createKeyRing, type KeyRingHolder, type KeyRingOptions } from './io/key-ring.ts';
+export { DenySet } from './denials.ts';
+export { createDenialFeed, type DenialFeed } from './io/denial-feed.ts';
 export { initKeyFiles, KeyFilesProblem } from './io/key-files.ts';
 export {
   readManifest,

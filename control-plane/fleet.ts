@@ -146,6 +146,13 @@ export class Fleet {
     return this.#put(record, restoredHealth(kept, nowMs));
   }
 
+  /** From here on boxes can connect: the grace of those that were restored starts now, however long the start took. */
+  listening(nowMs: number): void {
+    for (const box of this.#boxes.values()) {
+      if (!box.health.connected) box.health = { ...box.health, heardAtMs: nowMs };
+    }
+  }
+
   remove(applianceId: ApplianceId): void {
     if (this.#boxes.delete(applianceId)) this.#sourcesVersion++;
   }

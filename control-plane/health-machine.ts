@@ -25,7 +25,8 @@ import { MINUTE_MS, SECOND_MS } from '#base/units.ts';
 import type { ApplianceStanding } from './contract.ts';
 
 export const SILENT_AFTER_MS = 3 * SECOND_MS; // three heartbeats missed
-export const RESTORED_GRACE_MS = 10 * SECOND_MS; // boxes reconnect within seconds of a restart
+/** Boxes try again after 10 s at most, and a machine that starts everything at once is slow. */
+export const RESTORED_GRACE_MS = 30 * SECOND_MS;
 const STEADY_AFTER_TROUBLE = 3; // good heartbeats in a row after down or silence
 const STEADY_AFTER_FLAPPING = 10; // ... when it was lost FLAPS times within FLAP_WINDOW_MS
 const FLAPS = 3;

@@ -87,7 +87,7 @@ async function runPlayback(config: PlaybackConfig) {
 
 async function runOrigin(config: ReturnType<typeof readConfigFile<typeof OriginConfigSchema>>) {
   const { startOrigin } = await import('./io/origin-server.ts');
-  const { createKeyRing } = await import('#control-plane/control-plane.ts');
+  const { createDenialFeed, createKeyRing } = await import('#control-plane/control-plane.ts');
   const log = createLogger('origin', config.logLevel);
   await runDaemon(log, async () => {
     const keys = createKeyRing({
@@ -97,15 +97,24 @@ async function runOrigin(config: ReturnType<typeof readConfigFile<typeof OriginC
       clock: systemClock,
       log,
     });
-    const origin = await startOrigin({ config, keys, clock: systemClock, log });
-    // The control plane may be down: with last good keys on disk that is nothing, without any nobody is let in until it answers.
+    const denials = createDenialFeed({
+      controlPlaneUrl: config.controlPlaneUrl,
+      keys: () => keys.current(),
+      lastGoodPath: path.join(config.stateDir, 'denials.jws'),
+      clock: systemClock,
+      log,
+    });
     await keys.loaded;
+    await denials.start(); // before anything is served
+    const origin = await startOrigin({ config, keys, denials, clock: systemClock, log });
+    // The control plane may be down: with last good keys on disk that is nothing, without any nobody is let in until it answers.
     keys.start();
     const { address, port } = origin.content;
     return {
       ready: { address, port, adminPort: origin.admin.port },
       stop: async () => {
         keys.stop();
+        denials.stop();
         await origin.close();
       },
     };

@@ -48,6 +48,7 @@ export interface BoxFillDeps {
   readonly nowMs: () => number; // trusted time
   readonly ask: (request: SourcesRequest) => Promise<Outcome<FillSources>>;
   readonly grant: () => string | null;
+  readonly possession: (sourceId: string) => Promise<string>;
 }
 
 /** What one second brought. */
@@ -85,7 +86,8 @@ export class BoxFill {
       remembered: remembered.ok ? remembered.value : [],
       remember: (sources) => kept.write('sources.json', JSON.stringify(sources)),
     });
-    this.sources = new HttpSourceClient({ ...SOURCE_CLIENT_DEFAULTS, grant: deps.grant });
+    const { grant, possession } = deps;
+    this.sources = new HttpSourceClient({ ...SOURCE_CLIENT_DEFAULTS, grant, possession });
     this.fetcher = new ChunkFetcher({
       clock,
       log,

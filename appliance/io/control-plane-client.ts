@@ -4,6 +4,7 @@
  * Errors: a Failure for everything, with the control plane's own words; nothing here is needed to serve
  */
 import { randomUUID } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import { Agent, request } from 'undici';
 import {
   checkRouteAnswer,
@@ -22,6 +23,7 @@ import {
   checkAccessTokenAnswer,
   checkFillSources,
   JWS_TYPE,
+  signPossession,
   MANIFEST_BODY_BYTES_MAX,
   type ApplianceId,
   type FillSources,
@@ -32,6 +34,8 @@ import { LISTING_BYTES_MAX, listingPath, type TitleId } from '#upstream/contract
 const CALL_MS_MAX = 5000;
 const MANIFEST_MS_MAX = 120_000;
 const MANIFEST_HEADER_BYTES_MAX = 64 * 1024;
+const POSSESSION_RENEW_MS = 25_000; // half of its life at the source, and a little
+const POSSESSIONS_MAX = 1000; // sources
 const TOKEN_SLACK_MS = 60_000; // a new one is asked for this long before the old one ends
 
 export interface ControlPlaneClientOptions {
@@ -47,6 +51,9 @@ export class ControlPlaneClient {
   readonly #agent = new Agent({ connections: 4, connect: { timeout: 2000 } });
   #token: { readonly text: string; readonly untilMs: number } | null = null;
   #asking: Promise<Outcome<string>> | null = null;
+  readonly #possessions = new LRUCache<string, { text: Promise<string>; atMs: number }>({
+    max: POSSESSIONS_MAX,
+  });
 
   constructor(options: ControlPlaneClientOptions) {
     this.#options = options;
@@ -54,6 +61,17 @@ export class ControlPlaneClient {
 
   get url(): string {
     return this.#options.url;
+  }
+
+  /** That this box holds the key of its grant, for one source: one signature per source and half minute. */
+  possession(sourceId: string): Promise<string> {
+    const { applianceId, key, nowMs, monotonicMs } = this.#options;
+    const now = monotonicMs();
+    const known = this.#possessions.get(sourceId);
+    if (known !== undefined && now - known.atMs < POSSESSION_RENEW_MS) return known.text;
+    const text = signPossession(key, applianceId, sourceId, Math.floor(nowMs() / 1000));
+    this.#possessions.set(sourceId, { text, atMs: now });
+    return text;
   }
 
   /** A document by this box's own key. */

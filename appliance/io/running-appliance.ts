@@ -356,6 +356,7 @@ class Box implements RunningAppliance {
       nowMs: () => this.nowMs(),
       ask: (request) => this.#client.sources(request),
       grant: () => this.#grant,
+      possession: (sourceId) => this.#client.possession(sourceId),
     });
     const { fetcher } = this.#fill;
     this.#missPath = new MissPath({

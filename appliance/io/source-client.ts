@@ -6,7 +6,7 @@
 import { Agent, request } from 'undici';
 import { networkFailure } from '#base/io/http-client.ts';
 import { failed, success, type Failure, type Outcome } from '#base/outcome.ts';
-import type { FillSource } from '#control-plane/contract.ts';
+import { POSSESSION_HEADER, type FillSource } from '#control-plane/contract.ts';
 import {
   CHUNK_BYTES,
   chunkLengthOf,
@@ -28,6 +28,8 @@ const SIGNED_LISTING_BYTES_MAX = LISTING_BYTES_MAX * 2; // base64 and a signatur
 
 export interface SourceClientOptions {
   readonly grant: () => string | null;
+  /** For one source, that this box holds the key of its grant; signed anew each half minute. */
+  readonly possession: (sourceId: string) => Promise<string>;
   readonly connectMsMax: number;
   readonly headersMsMax: number;
   readonly stallMsMax: number; // without a byte
@@ -100,7 +102,10 @@ export class HttpSourceClient implements SourceClient {
     try {
       const answer = await request(`${source.baseUrl}${contentPath(run.titleId, list.fileId)}`, {
         dispatcher: this.#agents[run.purpose],
-        headers: { ...this.#headers(run.purpose), range: `bytes=${start}-${end}` },
+        headers: {
+          ...(await this.#headers(run.purpose, source.id)),
+          range: `bytes=${start}-${end}`,
+        },
         signal,
       });
       const refusal = rangeRefusal(answer.statusCode, answer.headers, { what, run, start, end });
@@ -153,7 +158,7 @@ export class HttpSourceClient implements SourceClient {
     try {
       const answer = await request(`${source.baseUrl}${path}`, {
         dispatcher: this.#agents[purpose],
-        headers: this.#headers(purpose),
+        headers: await this.#headers(purpose, source.id),
         signal: AbortSignal.timeout(this.#options.chunkMsMax),
       });
       if (answer.statusCode !== 200) {
@@ -173,10 +178,13 @@ export class HttpSourceClient implements SourceClient {
     }
   }
 
-  #headers(purpose: FetchPurpose): Record<string, string> {
+  async #headers(purpose: FetchPurpose, sourceId: string): Promise<Record<string, string>> {
     const grant = this.#options.grant();
     const headers: Record<string, string> = { [PURPOSE_HEADER]: purpose };
-    if (grant !== null) headers['authorization'] = `Bearer ${grant}`;
+    if (grant !== null) {
+      headers['authorization'] = `Bearer ${grant}`;
+      headers[POSSESSION_HEADER] = await this.#options.possession(sourceId);
+    }
     return headers;
   }
 }

@@ -364,6 +364,7 @@ class RunningControlPlane implements ControlPlane {
         { cause: thrown },
       );
     }
+    fleet.listening(clock.monotonicMs());
     publisher.start();
     planning.start();
     this.plane.routes.start();

@@ -212,6 +212,9 @@ export class OneMachine {
       tokenFile(this.#options.stateDir, 'planner'),
       '--key-file',
       path.join(this.layout.keysDir, 'plan.jwk'),
+      // Nights are kept there: a plan that gives up much against yesterday's waits for approval.
+      '--state',
+      path.join(this.#options.stateDir, 'plans'),
     ];
   }
 }

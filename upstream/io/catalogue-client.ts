@@ -3,7 +3,9 @@
  *
  * Errors: Failures that name the control plane's address and what to do
  */
+import { Type, type Static } from 'typebox';
 import { request } from 'undici';
+import { checker } from '#base/config.ts';
 import { callJson, networkFailure, type JsonAnswer } from '#base/io/http-client.ts';
 import { peekPayload } from '#base/jws.ts';
 import { failed, success, type Failure, type Outcome } from '#base/outcome.ts';
@@ -11,6 +13,7 @@ import {
   checkTitleListing,
   LISTING_BYTES_MAX,
   listingPath,
+  TITLE_ID_PATTERN,
   type TitleId,
   type TitleListing,
 } from '../contract.ts';
@@ -20,6 +23,17 @@ const DEADLINE_MS = 10_000;
 const SIGNED_LISTING_BYTES_MAX = Math.ceil((LISTING_BYTES_MAX * 4) / 3) + 4096;
 
 export type Registration = 'taken' | 'conflict';
+
+const TitleVersionsSchema = Type.Object({
+  titles: Type.Array(
+    Type.Object({
+      titleId: Type.String({ pattern: TITLE_ID_PATTERN }),
+      version: Type.Integer({ minimum: 1 }),
+    }),
+  ),
+});
+const checkTitleVersions = checker(TitleVersionsSchema);
+export type TitleVersion = Static<typeof TitleVersionsSchema>['titles'][number];
 
 export class CatalogueClient {
   readonly #url: string;
@@ -34,7 +48,7 @@ export class CatalogueClient {
   async listing(titleId: TitleId): Promise<Outcome<TitleListing | null>> {
     const answer = await this.#call('GET', `/v1/titles/${titleId}`);
     if (!answer.ok) return answer;
-    if (answer.value.status === 404) return success(null);
+    if (answer.value.status === 404 || isDenied(answer.value.body)) return success(null);
     if (answer.value.status !== 200) return failed(this.#refusal('read title', answer.value));
     const checked = checkTitleListing(answer.value.body);
     if (checked.ok) return checked;
@@ -44,6 +58,15 @@ export class CatalogueClient {
       retry: 'never',
       detail: `${this.#url} answered with something that is no title listing: ${checked.failure.slice(0, 3).join('; ')}`,
     });
+  }
+
+  /** Every title of the catalogue with its version. */
+  async titles(): Promise<Outcome<readonly TitleVersion[]>> {
+    const answer = await this.#call('GET', '/v1/titles');
+    if (!answer.ok) return answer;
+    if (answer.value.status !== 200) return failed(this.#refusal('list titles', answer.value));
+    const checked = checkTitleVersions(answer.value.body);
+    return success(checked.ok ? checked.value.titles : []);
   }
 
   /** `conflict`: somebody else published this title meanwhile. */
@@ -131,4 +154,11 @@ export class CatalogueClient {
 export function claimedVersion(signed: string, titleId: TitleId): number | null {
   const checked = checkTitleListing(peekPayload(signed));
   return checked.ok && checked.value.titleId === titleId ? checked.value.version : null;
+}
+
+/** A title that was taken down is to the callers here as if it were not in the catalogue. */
+function isDenied(body: unknown): boolean {
+  return (
+    typeof body === 'object' && body !== null && 'error' in body && body.error === 'title-denied'
+  );
 }

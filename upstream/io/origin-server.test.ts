@@ -8,10 +8,18 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { systemClock } from '#base/clock.ts';
 import { withDefaults } from '#base/config.ts';
-import { generateSigningKey, signCompact } from '#base/jws.ts';
+import { generateSigningKey, signCompact, type SigningKey } from '#base/jws.ts';
 import { createLogger } from '#base/log.ts';
 import { failed, success, type Outcome } from '#base/outcome.ts';
-import { JWS_TYPE, openListing, type KeyRing } from '#control-plane/contract.ts';
+import {
+  JWS_TYPE,
+  openListing,
+  POSSESSION_HEADER,
+  signPossession,
+  type DenialKind,
+  type KeyRing,
+} from '#control-plane/contract.ts';
+import { DenySet } from '#control-plane/control-plane.ts';
 import { signViewerToken } from '#steering/contract.ts';
 import { OriginConfigSchema, originRelations, type OriginConfig } from '../config.ts';
 import { decodeChunkList, PURPOSE_HEADER, signedContentUrl, type FileId } from '../contract.ts';
@@ -44,6 +52,9 @@ let fileA: FileId; // of title-1
 let fileB: FileId; // of title-2
 let token: string; // for title-1
 let grant: string;
+let boxKey: SigningKey;
+let possession: string;
+let denied = new DenySet(0, 0, []);
 const nowSeconds = (): number => Math.floor(Date.now() / 1000);
 
 function configOf(stateDir: string, controlPlaneUrl: string, rootFingerprint: string) {
@@ -62,7 +73,8 @@ function configOf(stateDir: string, controlPlaneUrl: string, rootFingerprint: st
 
 function start(source: KeySource): Promise<RunningOrigin> {
   const log = createLogger('origin', 'silent');
-  return startOrigin({ config, keys: source, clock: systemClock, log });
+  const denials = { current: () => denied };
+  return startOrigin({ config, keys: source, denials, clock: systemClock, log });
 }
 
 before(async () => {
@@ -84,7 +96,9 @@ before(async () => {
   fileB = published.value[1].files[0].fileId;
   const scope = { titleId: 'title-1', durationSeconds: 60, home: 'paris', reason: 'home' } as const;
   token = await signViewerToken(keys.token, scope, nowSeconds());
-  grant = await signTestGrant(keys);
+  boxKey = (await generateSigningKey('ES256')).key;
+  grant = await signTestGrant(keys, { cnf: { jkt: boxKey.kid } });
+  possession = await signPossession(boxKey, 'box-1', 'origin', nowSeconds());
 });
 
 after(async () => {
@@ -98,6 +112,7 @@ const byToken = (text: string, titleId = 'title-1', fileId = fileA): string =>
 const byGrant = (purpose?: string): { headers: Record<string, string> } => ({
   headers: {
     authorization: `Bearer ${grant}`,
+    [POSSESSION_HEADER]: possession,
     ...(purpose === undefined ? {} : { [PURPOSE_HEADER]: purpose }),
   },
 });
@@ -239,6 +254,47 @@ test('nothing shown, a viewer token as bearer, and a grant that is not good are 
     refusalOf(await fetch(url, { headers: { authorization: 'Basic eDp5' } })),
     'grant-invalid',
   );
+});
+
+test('a grant without the proof of its key, with another box’s, another source’s or an old one is refused', async () => {
+  const url = `${baseUrl}/t/title-1/${fileA}`;
+  const thief = (await generateSigningKey('ES256')).key;
+  const now = nowSeconds();
+  const refusal = async (proof: string | null): Promise<string | null> =>
+    refusalOf(
+      await fetch(url, {
+        headers: {
+          authorization: `Bearer ${grant}`,
+          ...(proof === null ? {} : { [POSSESSION_HEADER]: proof }),
+        },
+      }),
+    );
+  assert.equal(await refusal(null), 'possession-missing');
+  assert.equal(await refusal('no proof'), 'possession-invalid');
+  const byThief = await signPossession(thief, 'box-1', 'origin', now);
+  assert.equal(await refusal(byThief), 'possession-invalid', 'a copied grant is worth nothing');
+  const elsewhere = await signPossession(boxKey, 'box-1', 'box-2', now);
+  assert.equal(await refusal(elsewhere), 'possession-audience');
+  const old = await signPossession(boxKey, 'box-1', 'origin', now - 100);
+  assert.equal(await refusal(old), 'possession-stale');
+  assert.equal(await refusal(possession), null);
+});
+
+test('what is denied is refused to viewers and boxes, and a revoked box gets nothing', async () => {
+  const deny = (kind: DenialKind, value: string): void => {
+    denied = new DenySet(1, 1, [{ id: 1, kind, value, sinceMs: 1 }]);
+  };
+  deny('title', 'title-1');
+  assert.equal(refusalOf(await fetch(byToken(token))), 'title-denied');
+  assert.equal(refusalOf(await fetch(`${baseUrl}/t/title-1/${fileA}`, byGrant())), 'title-denied');
+  deny('file', fileA);
+  assert.equal(refusalOf(await fetch(byToken(token))), 'file-denied');
+  deny('key', keys.token.kid);
+  assert.equal(refusalOf(await fetch(byToken(token))), 'token-key-denied');
+  deny('appliance', 'box-1');
+  assert.equal(refusalOf(await fetch(`${baseUrl}/t/title-1/${fileA}`, byGrant())), 'grant-revoked');
+  denied = new DenySet(2, 2, []);
+  assert.equal((await fetch(byToken(token))).status, 200);
 });
 
 test('a token of title A on a file of B is refused, and so is a grant', async () => {

@@ -15,7 +15,7 @@ import type { Clock } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
 import { codeOf, messageOf, type Outcome } from '#base/outcome.ts';
 import { SECOND_MS } from '#base/units.ts';
-import type { KeyRing } from '#control-plane/contract.ts';
+import { POSSESSION_HEADER, type KeyRing } from '#control-plane/contract.ts';
 import type { OriginConfig } from '../config.ts';
 import {
   etagOf,
@@ -25,7 +25,7 @@ import {
   type FileId,
 } from '../contract.ts';
 import { belongsTo, type TitleRecord } from '../listing.ts';
-import { AccessDesk, wordsOf, type Access } from '../origin/access.ts';
+import { AccessDesk, wordsOf, type Access, type Denied } from '../origin/access.ts';
 import { OriginCounters } from '../origin/counters.ts';
 import { CatalogueClient } from './catalogue-client.ts';
 import {
@@ -55,6 +55,8 @@ export interface KeySource {
 export interface OriginDeps {
   readonly config: OriginConfig;
   readonly keys: KeySource;
+  /** Absent: nothing is denied. */
+  readonly denials?: { current(): Denied };
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -179,18 +181,20 @@ class Origin {
     const shown = {
       authorization: asked.headers.authorization,
       purpose: singleHeader(asked, PURPOSE_HEADER),
+      possession: singleHeader(asked, POSSESSION_HEADER),
       host: `http://${asked.headers.host ?? 'localhost'}`,
       location,
     };
     const nowSeconds = (): number => clock.wallMs() / SECOND_MS;
-    const access = await this.#desk.decide(shown, keys.current(), nowSeconds());
+    const denied = this.#deps.denials?.current();
+    const access = await this.#desk.decide(shown, keys.current(), nowSeconds(), denied);
     if (access.kind !== 'refused') return access;
     const mayBeNewKey = access.why === 'token-key-unknown' || access.why === 'grant-invalid';
     if (!mayBeNewKey && access.why !== 'keys-missing') return access;
     if (clock.monotonicMs() - this.#keysAskedAtMs < REFRESH_PERIOD_MS) return access;
     this.#keysAskedAtMs = clock.monotonicMs();
     const refreshed = await keys.refresh();
-    return refreshed.ok ? this.#desk.decide(shown, refreshed.value, nowSeconds()) : access;
+    return refreshed.ok ? this.#desk.decide(shown, refreshed.value, nowSeconds(), denied) : access;
   }
 
   async #answerFile(

@@ -9,13 +9,14 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { LRUCache } from 'lru-cache';
-import type { Clock, Milliseconds } from '#base/clock.ts';
+import type { Clock, Milliseconds, Timer } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
 import { failed, messageOf, success, type Outcome } from '#base/outcome.ts';
 import { checkTitleListing, type TitleId, type TitleListing } from '../contract.ts';
 import { CatalogueClient } from './catalogue-client.ts';
 
 const LISTINGS_MAX = 2000;
+const PREFETCH_MS = 30_000;
 
 export interface PlaybackListingsDeps {
   readonly controlPlaneUrl: string;
@@ -31,12 +32,43 @@ export class PlaybackListings {
   readonly #known = new LRUCache<TitleId, { listing: TitleListing; atMs: number }>({
     max: LISTINGS_MAX,
   });
+  #timer: Timer | null = null;
+  #isPrefetching = false;
+  #isStopped = false;
   readonly #asking = new Map<TitleId, Promise<Outcome<TitleListing>>>();
 
   constructor(deps: PlaybackListingsDeps) {
     this.#deps = deps;
     this.#catalogue = new CatalogueClient(deps.controlPlaneUrl, null);
     mkdirSync(path.join(deps.stateDir, 'listings'), { recursive: true, mode: 0o700 });
+  }
+
+  /**
+   * Fetches what the catalogue has and this disk has not: a title that nobody played yet must play too when the control
+   * plane is gone.
+   */
+  start(): void {
+    void this.#prefetch();
+    this.#timer = this.#deps.clock.every(PREFETCH_MS, () => void this.#prefetch());
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+  }
+
+  async #prefetch(): Promise<void> {
+    if (this.#isPrefetching) return;
+    this.#isPrefetching = true;
+    const titles = await this.#catalogue.titles();
+    for (const { titleId, version } of titles.ok ? titles.value.slice(0, LISTINGS_MAX) : []) {
+      if (this.#isStopped) break;
+      const known = this.#known.get(titleId)?.listing ?? this.#lastSeen(titleId);
+      if (known?.version === version) continue;
+      const answer = await this.#catalogue.listing(titleId);
+      if (answer.ok && answer.value !== null) await this.#keep(answer.value);
+    }
+    this.#isPrefetching = false;
   }
 
   listing(titleId: TitleId): Promise<Outcome<TitleListing>> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import type { FastifyInstance } from 'fastify';
@@ -347,6 +348,24 @@ test('with the control plane gone a title that was seen plays, also after a rest
   // What is kept is checked like anything else that is read.
   await writeFile(path.join(stateDir, 'listings', 'bytes.json'), '{"titleId":"bytes"}');
   assert.equal((await refusalOf(await get('/play/bytes.json')))[1], 'catalogue-gone');
+});
+
+test('a title that nobody played yet plays when the control plane is gone: listings are fetched ahead', async (context) => {
+  const stateDir = path.join(directory, 'ahead');
+  const other = new TestControlPlane(keys);
+  other.listsTitles = true;
+  const url = await other.start();
+  context.after(() => other.stop());
+  for (const [titleId, listing] of controlPlane.titles) other.titles.set(titleId, listing);
+  await playback.close();
+  playback = await start(
+    configOf({ controlPlaneUrl: url, stateDir, steeringUrl: await steeringUrlOf() }),
+  );
+  while (!existsSync(path.join(stateDir, 'listings', 'sample.json'))) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await other.stop();
+  assert.equal((await get('/play/sample/master.m3u8')).status, 200);
 });
 
 test('other paths say what is served, preflights pass, and HEAD works', async () => {

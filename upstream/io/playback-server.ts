@@ -68,6 +68,7 @@ export function createPlaybackServer(deps: PlaybackDeps): FastifyInstance {
       .header('timing-allow-origin', '*')
       .header('cache-control', 'no-store');
   });
+  server.addHook('onListen', () => service.start());
   server.addHook('onClose', () => service.close());
   const answers = (make: (request: FastifyRequest) => Promise<Outcome<Manifest>>) => {
     return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
@@ -138,7 +139,12 @@ class Playback {
     this.#sessions = new Sessions(limits, clock);
   }
 
+  start(): void {
+    this.#listings.start();
+  }
+
   close(): Promise<void> {
+    this.#listings.stop();
     return this.#indexes.close();
   }
 

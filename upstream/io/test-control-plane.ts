@@ -81,6 +81,8 @@ export class TestControlPlane {
   /** Called before each POST is looked at: a test that wants trouble makes it here. */
   beforePost: (() => void | Promise<void>) | null = null;
   refuseSigned = false;
+  /** Whether it lists its titles: one that does not makes callers ask for each. */
+  listsTitles = false;
   readonly #keys: TestKeys;
   #server: Server | null = null;
 
@@ -127,6 +129,15 @@ export class TestControlPlane {
       const listing = this.titles.get(title[1]);
       if (listing === undefined) json(answer, 404, { message: 'no such title' });
       else json(answer, 200, listing);
+      return;
+    }
+    if (path === '/v1/titles' && asked.method === 'GET' && this.listsTitles) {
+      const titles = [...this.titles.values()].map(({ titleId, version }) => ({
+        titleId,
+        version,
+      }));
+      answer.writeHead(200, { 'content-type': 'application/json' });
+      answer.end(JSON.stringify({ titles }));
       return;
     }
     if (path === '/v1/titles' && asked.method === 'POST') {

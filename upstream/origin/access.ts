@@ -11,14 +11,34 @@ import { LRUCache } from 'lru-cache';
 import type { Outcome } from '#base/outcome.ts';
 import {
   openFillGrant,
+  ORIGIN_PATHWAY_ID,
+  possessionProblem,
+  type PossessionRefusal,
   type FillGrant,
   type GrantRefusal,
   type KeyRing,
 } from '#control-plane/contract.ts';
+import type { DenySet } from '#control-plane/control-plane.ts';
 import { verifyViewerToken, type TokenRefusal, type ViewerToken } from '#steering/contract.ts';
 import type { ContentLocation, FetchPurpose } from '../contract.ts';
 
-export type AccessRefusal = TokenRefusal | GrantRefusal | 'keys-missing' | 'grant-needed';
+export type AccessRefusal =
+  | TokenRefusal
+  | GrantRefusal
+  | PossessionRefusal
+  | DenialRefusal
+  | 'keys-missing'
+  | 'grant-needed';
+
+export type DenialRefusal =
+  | 'title-denied'
+  | 'file-denied'
+  | 'token-key-denied'
+  | 'token-issuer-denied'
+  | 'grant-revoked';
+
+/** What may not be served, as the control plane's deny list says. */
+export type Denied = Pick<DenySet, 'has' | 'isRevoked'>;
 
 export type Access =
   | { readonly kind: 'viewer' }
@@ -28,11 +48,15 @@ export type Access =
 export interface Credentials {
   readonly authorization: string | undefined;
   readonly purpose: string | undefined;
+  readonly possession: string | undefined; // that the box holds the key of its grant
   readonly host: string; // scheme://host[:port] that the client asked, for the token's scope
   readonly location: ContentLocation;
 }
 
 const GRANT_BYTES_MAX = 4096;
+const POSSESSION_BYTES_MAX = 2048;
+const POSSESSION_KEPT_MS = 30_000; // below the life of a proof: one of a minute ago is looked at again
+const NOTHING: Denied = { has: () => false, isRevoked: () => false };
 const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*) *$/i;
 /** Verdicts that a later moment or a newer key set may turn: kept only as long as the question is open. */
 const MAY_CHANGE: readonly string[] = ['token-not-yet', 'grant-not-yet'];
@@ -40,27 +64,39 @@ const MAY_CHANGE: readonly string[] = ['token-not-yet', 'grant-not-yet'];
 export class AccessDesk {
   readonly #tokens: LRUCache<string, Promise<Outcome<ViewerToken, TokenRefusal>>>;
   readonly #grants: LRUCache<string, Promise<Outcome<FillGrant, GrantRefusal>>>;
+  readonly #possessions: LRUCache<string, Promise<PossessionRefusal | null>>;
 
   constructor(verdictsMax: number) {
     this.#tokens = new LRUCache({ max: verdictsMax });
     this.#grants = new LRUCache({ max: verdictsMax });
+    this.#possessions = new LRUCache({ max: verdictsMax, ttl: POSSESSION_KEPT_MS });
   }
 
-  async decide(shown: Credentials, keys: KeyRing | null, nowSeconds: number): Promise<Access> {
+  async decide(
+    shown: Credentials,
+    keys: KeyRing | null,
+    nowSeconds: number,
+    denied: Denied = NOTHING,
+  ): Promise<Access> {
     const { authorization, location } = shown;
     if (authorization === undefined && location.token === null) return refused('token-missing');
     if (keys === null) return refused('keys-missing');
-    if (authorization !== undefined) {
-      return this.#decideGrant(authorization, shown.purpose, keys, nowSeconds);
+    if (denied.has('title', location.titleId)) return refused('title-denied');
+    if (location.fileId !== null && denied.has('file', location.fileId)) {
+      return refused('file-denied');
     }
-    return this.#decideToken(shown, keys, nowSeconds);
+    if (authorization !== undefined) {
+      return this.#decideGrant(authorization, shown, keys, nowSeconds, denied);
+    }
+    return this.#decideToken(shown, keys, nowSeconds, denied);
   }
 
   async #decideGrant(
     authorization: string,
-    purpose: string | undefined,
+    { purpose, possession }: Credentials,
     keys: KeyRing,
     nowSeconds: number,
+    denied: Denied,
   ): Promise<Access> {
     const text = BEARER.exec(authorization)?.[1];
     if (text === undefined || text.length > GRANT_BYTES_MAX) return refused('grant-invalid');
@@ -68,16 +104,44 @@ export class AccessDesk {
       openFillGrant(text, keys, nowSeconds),
     );
     if (!opened.ok) return refused(opened.failure);
-    if (opened.value.exp <= nowSeconds) return refused('grant-expired');
+    const grant = opened.value;
+    if (grant.exp <= nowSeconds) return refused('grant-expired');
+    if (denied.isRevoked(grant.sub)) return refused('grant-revoked');
+    const problem = await this.#possession(possession, text, grant, nowSeconds);
+    if (problem !== null) return refused(problem);
     // A box that does not say why is counted as on demand: offload must never look better than it is.
     return {
       kind: 'box',
-      applianceId: opened.value.sub,
+      applianceId: grant.sub,
       purpose: purpose === 'fill' ? 'fill' : 'miss',
     };
   }
 
-  async #decideToken(shown: Credentials, keys: KeyRing, nowSeconds: number): Promise<Access> {
+  /** A proof is good for a minute and for many requests of it: its signature is checked once. */
+  #possession(
+    proof: string | undefined,
+    grantText: string,
+    grant: FillGrant,
+    nowSeconds: number,
+  ): Promise<PossessionRefusal | null> {
+    if (proof === undefined || proof.length > POSSESSION_BYTES_MAX) {
+      return possessionProblem(undefined, grant, ORIGIN_PATHWAY_ID, nowSeconds);
+    }
+    const name = `${grantText} ${proof}`;
+    let checking = this.#possessions.get(name);
+    if (checking === undefined) {
+      checking = possessionProblem(proof, grant, ORIGIN_PATHWAY_ID, nowSeconds);
+      this.#possessions.set(name, checking);
+    }
+    return checking;
+  }
+
+  async #decideToken(
+    shown: Credentials,
+    keys: KeyRing,
+    nowSeconds: number,
+    denied: Denied,
+  ): Promise<Access> {
     const { location } = shown;
     const text = location.token ?? '';
     // Chunk lists and listings are for boxes: no viewer token's scope names them.
@@ -88,6 +152,8 @@ export class AccessDesk {
     if (!verified.ok) return refused(verified.failure);
     const token = verified.value;
     if (token.expiresAtSeconds <= nowSeconds) return refused('token-expired');
+    if (denied.has('key', token.keyId)) return refused('token-key-denied');
+    if (denied.has('issuer', token.issuer)) return refused('token-issuer-denied');
     if (!token.covers(`${shown.host}${location.path}`)) return refused('token-uri');
     return { kind: 'viewer' };
   }
@@ -108,6 +174,16 @@ export function wordsOf(why: AccessRefusal, controlPlaneUrl: string): string {
       return 'chunk lists and listings are served to appliances, against a fill grant';
     case 'grant-expired':
       return 'the fill grant has expired: fetch a new one from the control plane';
+    case 'grant-revoked':
+      return 'this appliance was revoked by its operator';
+    case 'title-denied':
+    case 'file-denied':
+      return 'this was taken down: nobody is served it';
+    case 'possession-missing':
+    case 'possession-invalid':
+    case 'possession-audience':
+    case 'possession-stale':
+      return 'a fill grant is good only with a fresh proof, for this source, by the key that it names';
     case 'grant-invalid':
     case 'grant-not-yet':
       return 'the fill grant is not one of this CDN’s control plane, or not valid yet';
