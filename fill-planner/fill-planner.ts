@@ -51,6 +51,13 @@ export { POLICIES as CACHE_POLICIES } from './simulate/cache/catalogue.ts';
 export { readTrace } from './simulate/cache/io/trace-file.ts';
 export { runPolicy, type CacheResult } from './simulate/cache/run.ts';
 export type { Trace } from './simulate/cache/trace.ts';
+export {
+  checkTrendBook,
+  trendingNow,
+  type Trend,
+  type TrendBook,
+  type TrendReport,
+} from './trending.ts';
 export { summaryText, type NightSummary, type SiteSummary } from './report/summary.ts';
 
 export function planNight(

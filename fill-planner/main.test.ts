@@ -161,6 +161,41 @@ test('a plan that gives up too much offload is held, with a diff, until somebody
   await assert.rejects(run('approve', runId, '--state', state), /no plan .* known are none/);
 });
 
+test('trends are looked at against the look before, and handed in when told so', async () => {
+  const state = path.join(directory, 'trend-state');
+  const look = (minutes: number, starts: number, ...flags: string[]) => {
+    const input = sampleNight({ titles: 20, filesPerTitle: 1, storageBytes: 300_000, days: 10 });
+    const today = input.titles.map(({ ordinals, listing }, at) => ({
+      ordinal: ordinals[0],
+      home: 'cluster-0',
+      day: PLAN_DATE,
+      bytes: listing.files[0].sizeBytes,
+      starts: at === 19 ? starts : Math.round((50 + minutes) / (1 + at)),
+    }));
+    const cutAtMs = input.cutAtMs + minutes * 60_000;
+    answer = { status: 200, body: { ...input, cutAtMs, demand: [...input.demand, ...today] } };
+    return run('trend', '--state', state, '--date', PLAN_DATE, ...flags);
+  };
+  assert.match(await look(0, 2, '--hand-in'), /first look of the day/);
+  assert.match(await look(15, 3, '--hand-in'), /nothing trends: the last 15 minutes/);
+  assert.deepEqual(
+    seen.filter(({ method }) => method === 'POST'),
+    [],
+  );
+  const told = await look(30, 500, '--hand-in');
+  assert.match(told, /1 titles trend in the last 15 minutes; 1 of their files/);
+  assert.match(told, /title-19 at cluster-0: 497 starts, .* expected, .* \(surprise\)/);
+  assert.match(told, /handed in: 1 files for the fast track/);
+  const posted = seen.find(({ method }) => method === 'POST');
+  assert.equal(posted?.url, '/v1/fast-track');
+  const { entries } = JSON.parse(posted.body) as { entries: { clusters: string[] }[] };
+  assert.deepEqual(entries[0].clusters, ['cluster-0']);
+  const quiet = JSON.parse(await look(45, 501, '--json')) as { trends: unknown[]; book?: unknown };
+  assert.deepEqual([quiet.trends, quiet.book], [[], undefined]);
+  writeFileSync(path.join(state, 'trend.json'), '{"titles":3}');
+  assert.match(await look(60, 502), /first look of the day/);
+});
+
 test('plans are the same bytes with one, two and four workers', async () => {
   const input = sampleNight({ boxesPerSite: [2, 1, 3, 1, 2], titles: 20, storageBytes: 400_000 });
   const prepared = prepareNight(input, planningOptions());
@@ -194,7 +229,10 @@ test('a date that is none is refused before anything is asked', async () => {
 });
 
 test('files that are no token and no plan key are refused by name', async () => {
-  await assert.rejects(run('--token-file', path.join(directory, 'gone')), /token file: ENOENT/);
+  await assert.rejects(
+    run('--token-file', path.join(directory, 'gone')),
+    /--token-file .*gone: there is no such file\. It holds a service token/,
+  );
   await assert.rejects(
     run('--key-file', path.join(directory, 'not-a-key')),
     /not-a-key is no private plan key \(Ed25519/,

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
+import { readTokenFile } from '#base/io/token-file.ts';
 import { signCompact } from '#base/jws.ts';
 import { messageOf, type Outcome } from '#base/outcome.ts';
 import { JWS_TYPE } from '#control-plane/contract.ts';
@@ -15,7 +16,8 @@ import { dayOf } from './intake.ts';
 import { controlPlaneClient, type ControlPlaneClient } from './io/control-plane-client.ts';
 import { planClusters, WORKERS_MAX } from './io/plan-pool.ts';
 import { PlanStore } from './io/plan-store.ts';
-import { readPlanKey, readToken } from './io/secrets.ts';
+import { readPlanKey } from './io/secrets.ts';
+import { lookAtTrends } from './io/trend-command.ts';
 import { gatherNight, planFamily, prepareNight, type PreparedNight } from './night.ts';
 import { diffOf, diffText, mustBeHeld } from './report/diff.ts';
 import { explain } from './report/explain.ts';
@@ -76,6 +78,16 @@ export function addCommands(program: Command): void {
     .command('approve <run>')
     .description('hand in a plan that was held')
     .action((run: string) => approveCommand(run, plan.opts()));
+  plan
+    .command('trend')
+    .description(
+      'what is watched far more than forecast since the last look; run it every quarter hour',
+    )
+    .option('--hand-in', 'hand the files worth a fill before tonight to the fast track')
+    .option('--json', 'one line of JSON on stdout')
+    .action((own: { readonly handIn?: boolean; readonly json?: boolean }) =>
+      trendCommand(plan.opts(), own),
+    );
   addForecastCommands(program);
   addSimulateCommands(program);
 }
@@ -154,6 +166,22 @@ async function approveCommand(run: string, flags: PlanFlags): Promise<void> {
   store.release(record);
 }
 
+async function trendCommand(
+  flags: PlanFlags,
+  own: { readonly handIn?: boolean; readonly json?: boolean },
+): Promise<void> {
+  const client = flags.controlPlane === undefined ? null : clientOf(flags);
+  if (own.handIn === true) needed(flags.controlPlane, '--control-plane');
+  const stateDir = needed(stateDirOf(flags) ?? undefined, '--state');
+  await lookAtTrends({
+    given: await inputOf(flags, client, planDateOf(flags)),
+    stateDir,
+    isJson: own.json === true,
+    client: own.handIn === true ? client : null,
+    unwrap,
+  });
+}
+
 // ---------------------------------------------------------------- flags
 
 function planDateOf(flags: SourceFlags): string {
@@ -166,7 +194,7 @@ function planDateOf(flags: SourceFlags): string {
 
 function clientOf(flags: SourceFlags): ControlPlaneClient {
   const url = needed(flags.controlPlane, '--control-plane');
-  return controlPlaneClient(url, readToken(needed(flags.tokenFile, '--token-file')));
+  return controlPlaneClient(url, readTokenFile(needed(flags.tokenFile, '--token-file')));
 }
 
 async function inputOf(

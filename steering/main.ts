@@ -10,6 +10,7 @@ import { readConfigFile } from '#base/config.ts';
 import { runDaemon } from '#base/io/daemon.ts';
 import { callJsonOk } from '#base/io/http-client.ts';
 import { openStateDir } from '#base/io/state-dir.ts';
+import { readTokenFile } from '#base/io/token-file.ts';
 import { importSigningKey, type JWK } from '#base/jws.ts';
 import { createLogger } from '#base/log.ts';
 import { messageOf } from '#base/outcome.ts';

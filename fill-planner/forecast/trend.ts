@@ -42,10 +42,12 @@ export function stepTrend(
     state.evidence + bin.starts * Math.log(RATIO) - expected * (RATIO - 1),
   );
   const tail = negativeBinomialTail(bin.starts, expected, bin.shape);
-  const next = { evidence };
-  if (tail < TAIL_MAX) return { state: next, verdict: { kind: 'surprise', tail } };
-  if (evidence > EVIDENCE_MIN) return { state: next, verdict: { kind: 'rising', evidence } };
-  return { state: next, verdict: { kind: 'quiet' } };
+  // Once it was said, evidence starts over: what goes on is said again by what comes, what is over is not.
+  if (tail < TAIL_MAX) return { state: QUIET_TREND, verdict: { kind: 'surprise', tail } };
+  if (evidence > EVIDENCE_MIN) {
+    return { state: QUIET_TREND, verdict: { kind: 'rising', evidence } };
+  }
+  return { state: { evidence }, verdict: { kind: 'quiet' } };
 }
 
 /** Worth a fill now: the title trends and what it would be asked for passes the box's fill threshold (same unit). */

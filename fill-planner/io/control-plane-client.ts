@@ -3,6 +3,7 @@
  */
 import { callJsonOk } from '#base/io/http-client.ts';
 import type { Outcome } from '#base/outcome.ts';
+import type { FastTrackEntry } from '#control-plane/contract.ts';
 
 const INPUT_DEADLINE_MS = 120_000;
 const POST_DEADLINE_MS = 120_000;
@@ -11,6 +12,7 @@ const INPUT_BYTES_MAX = 2 * 1024 ** 3 - 1; // one string of the engine; larger f
 export interface ControlPlaneClient {
   plannerInput(planDate: string): Promise<Outcome<unknown>>;
   postPlans(signedPlanSet: string): Promise<Outcome<unknown>>;
+  postFastTrack(entries: readonly FastTrackEntry[]): Promise<Outcome<unknown>>;
 }
 
 export function controlPlaneClient(baseUrl: string, token: string): ControlPlaneClient {
@@ -30,6 +32,14 @@ export function controlPlaneClient(baseUrl: string, token: string): ControlPlane
         url: `${base}/v1/plans`,
         bearer: token,
         body: { planSet: signedPlanSet },
+        deadlineMs: POST_DEADLINE_MS,
+      }),
+    postFastTrack: (entries) =>
+      callJsonOk({
+        method: 'POST',
+        url: `${base}/v1/fast-track`,
+        bearer: token,
+        body: { entries },
         deadlineMs: POST_DEADLINE_MS,
       }),
   };

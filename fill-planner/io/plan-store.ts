@@ -8,7 +8,7 @@ import path from 'node:path';
 import { openStateDir } from '#base/io/state-dir.ts';
 import { checkNightRecord, type NightRecord } from '../report/record.ts';
 
-const FORMAT = '1';
+export const PLAN_STATE_FORMAT = '1';
 const KEPT_MAX = 30; // nights: a month to look back on
 
 export type Shelf = 'handed-in' | 'held';
@@ -18,7 +18,7 @@ export class PlanStore {
 
   /** Throws StateDirProblem where the directory is not ours or cannot be made. */
   constructor(directory: string) {
-    openStateDir(directory, FORMAT);
+    openStateDir(directory, PLAN_STATE_FORMAT);
     this.#directory = directory;
     for (const shelf of ['handed-in', 'held'] as const) {
       mkdirSync(path.join(directory, shelf), { recursive: true });

@@ -9,6 +9,7 @@ import { gunzipSync } from 'node:zlib';
 import { readMrt } from '#appliance/appliance.ts';
 import type { Route } from '#appliance/contract.ts';
 import { callJsonOk } from '#base/io/http-client.ts';
+import { readTokenFile } from '#base/io/token-file.ts';
 import {
   DEFAULT_LENGTHS,
   judgeRoutes,
