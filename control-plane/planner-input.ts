@@ -43,6 +43,9 @@ export function plannerInput(
         heartbeat?.storage.capacityBytes ?? record.storageBytes,
       ),
       servingBps: record.servingBps,
+      ...(heartbeat?.fill.hourlyBps === undefined
+        ? {}
+        : { fillHourlyBps: heartbeat.fill.hourlyBps }),
     })),
     titles: [...state.catalogue.titles()]
       .filter(({ listing }) => !state.denied.has('title', listing.titleId))

@@ -291,6 +291,14 @@ export const PlannerInputSchema = Type.Object({
         description: 'what a manifest may fill: capacity less the reactive reserve',
       }),
       servingBps: Type.Number({ minimum: 0 }),
+      fillHourlyBps: Type.Optional(
+        Type.Array(Type.Union([Type.Number({ minimum: 0 }), Type.Null()]), {
+          minItems: 24,
+          maxItems: 24,
+          description:
+            'its operator’s caps on the fill for each hour of the site’s day; null: none; absent: no caps at all',
+        }),
+      ),
     }),
   ),
   titles: Type.Array(

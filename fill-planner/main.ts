@@ -9,6 +9,7 @@ import { readTokenFile } from '#base/io/token-file.ts';
 import { signCompact } from '#base/jws.ts';
 import { messageOf, type Outcome } from '#base/outcome.ts';
 import { JWS_TYPE } from '#control-plane/contract.ts';
+import type { PlannerInput } from './contract.ts';
 import { summaryText, type PlanRefusal } from './fill-planner.ts';
 import { planningOptions } from './config.ts';
 import { addCommands as addForecastCommands } from './forecast/commands.ts';
@@ -22,9 +23,11 @@ import { gatherNight, planFamily, prepareNight, type PreparedNight } from './nig
 import { diffOf, diffText, mustBeHeld } from './report/diff.ts';
 import { explain } from './report/explain.ts';
 import { nightRecordOf, type NightRecord } from './report/record.ts';
-import { siteText } from './report/summary.ts';
+import { cappedBoxes, capText, withoutCaps } from './report/fill-caps.ts';
+import { siteText, type SiteSummary } from './report/summary.ts';
 import { addCommands as addSimulateCommands } from './simulate/commands.ts';
 
+const CAPS_SHOWN_MAX = 16; // each is a plan of its own
 const HELD_STATUS = 3; // the plan is good, a person must say yes: not a failure of the run, and not done
 
 interface SourceFlags {
@@ -105,7 +108,8 @@ async function planCommand(flags: PlanFlags): Promise<void> {
     const families = night.families.filter((family) => family.some((c) => clusters.has(c)));
     for (const { summary, problems } of families.flatMap((f) => planFamily(night, f))) {
       if (summary.siteId !== flags.site) continue; // planned with it, shown by its own name
-      console.log([siteText(summary), ...problems.map((text) => `! ${text}`)].join('\n'));
+      const caps = capTexts(night.input, summary);
+      console.log([siteText(summary), ...caps, ...problems.map((text) => `! ${text}`)].join('\n'));
     }
     return;
   }
@@ -213,6 +217,19 @@ async function inputOf(
   const input = await client.plannerInput(planDate);
   if (!input.ok) throw new Error(`cannot read the planner input: ${input.failure.detail}`);
   return input.value;
+}
+
+/** What each operator's cap on the fill costs: the cluster's family planned again without it. */
+function capTexts(given: PlannerInput, capped: SiteSummary): readonly string[] {
+  const boxes = cappedBoxes(given, capped.siteId);
+  return boxes.slice(0, CAPS_SHOWN_MAX).flatMap((applianceId) => {
+    const night = unwrap(prepareNight(withoutCaps(given, [applianceId]), planningOptions()));
+    const isOfCluster = ({ clusterId }: { clusterId: string }): boolean =>
+      clusterId === capped.clusterId;
+    const family = night.families.find((clusters) => clusters.some(isOfCluster));
+    const lifted = planFamily(night, family ?? []).find(({ summary }) => isOfCluster(summary));
+    return lifted === undefined ? [] : [capText(applianceId, capped, lifted.summary)];
+  });
 }
 
 function clustersOfSite(night: PreparedNight, site: string) {

@@ -9,7 +9,9 @@ import { createHash } from 'node:crypto';
 import type { Outcome } from '#base/outcome.ts';
 import { catalogueOf, placeableIn, type Catalogue } from './catalogue.ts';
 import type { PlanningOptions } from './config.ts';
+import type { FillWindow } from '#control-plane/contract.ts';
 import type { Order, Plan, PlannerInput, PlanSet } from './contract.ts';
+import { fillAllowance } from './fill-allowance.ts';
 import { demandOf, type Demand } from './demand.ts';
 import { feedOf, orderOfFeed, type Feed } from './feed.ts';
 import { dayOf, PROBLEM_LENGTH_MAX, takeIn } from './intake.ts';
@@ -47,11 +49,13 @@ export interface PreparedNight {
   readonly problems: readonly string[];
 }
 
+const NO_WINDOW = { startLocal: '00:00', hours: 0 };
+
 export interface NightCluster {
   readonly siteId: string;
   readonly country: string;
   readonly clusterId: string;
-  readonly windowHours: number;
+  readonly window: Pick<FillWindow, 'startLocal' | 'hours'>;
   /** The cluster that takes what this one cannot serve; null at the top of its family. */
   readonly parentId: string | null;
   readonly boxes: PlannerInput['appliances'];
@@ -193,7 +197,7 @@ function clusterProblemOf(night: PreparedNight, cluster: NightCluster): ClusterP
     night.input.holdings.map((entry) => [entry.applianceId, entry.ordinals]),
   );
   const slotFactors = slotFactorsOf(options);
-  const boxes = cluster.boxes.map((box) => placementBox(box, cluster.windowHours, options));
+  const boxes = cluster.boxes.map((box) => placementBox(box, cluster.window, options));
   return {
     feed,
     boxes,
@@ -261,7 +265,7 @@ function fillAllowances(night: PreparedNight): ReadonlyMap<string, number> {
   return new Map(
     night.clusters.flatMap((cluster) =>
       cluster.boxes.map((box) => {
-        const { fillBytes } = placementBox(box, cluster.windowHours, night.options);
+        const { fillBytes } = placementBox(box, cluster.window, night.options);
         return [box.applianceId, fillBytes] as const;
       }),
     ),
@@ -275,7 +279,7 @@ function slotFactorsOf(options: PlanningOptions): readonly number[] {
 
 function placementBox(
   box: PlannerInput['appliances'][number],
-  windowHours: number,
+  window: NightCluster['window'],
   options: PlanningOptions,
 ): PlacementBox {
   const fillBps = box.applianceClass === 'flash' ? options.fillBpsFlash : options.fillBpsStorage;
@@ -284,7 +288,7 @@ function placementBox(
     applianceClass: box.applianceClass,
     storageBytes: box.storageBytes,
     servingBps: box.servingBps,
-    fillBytes: Math.floor((fillBps / 8) * windowHours * 3600),
+    fillBytes: fillAllowance(fillBps, window, box.fillHourlyBps ?? null),
   };
 }
 
@@ -313,7 +317,7 @@ function clustersOf(input: PlannerInput): {
         siteId: boxes[0].siteId,
         country: site?.country ?? '',
         clusterId,
-        windowHours: site?.fillWindow.hours ?? 0,
+        window: site?.fillWindow ?? NO_WINDOW,
         parentId: parents.of.get(clusterId) ?? null,
         boxes: boxes.sort((a, b) => (a.applianceId < b.applianceId ? -1 : 1)),
       };
