@@ -1,6 +1,7 @@
 /**
  * Configuration of `nightfill appliance`: one JSON file.
  */
+import path from 'node:path';
 import { Type, type Static } from 'typebox';
 import { isLoopback } from '#base/address.ts';
 import { LOG_LEVELS } from '#base/log.ts';
@@ -37,7 +38,16 @@ export const ApplianceConfigSchema = Type.Object(
       description: 'scheme://host[:port] where viewers and peers reach `listen`',
     }),
     admin: Type.Object(
-      { ...listen.properties },
+      {
+        ...listen.properties,
+        tokenFile: Type.Optional(
+          Type.String({
+            minLength: 1,
+            description:
+              'whoever can read it may drain, scrub, adopt; made at the first start. Absent: admin.token in stateDir',
+          }),
+        ),
+      },
       { ...closed, description: 'status, metrics, drain: loopback only' },
     ),
     stateDir: Type.String({
@@ -297,6 +307,11 @@ export const ApplianceConfigSchema = Type.Object(
   closed,
 );
 export type ApplianceConfig = Static<typeof ApplianceConfigSchema>;
+
+/** Where the token of the admin listener's actions lies. */
+export function adminTokenFile({ admin, stateDir }: ApplianceConfig): string {
+  return admin.tokenFile ?? path.join(stateDir, 'admin.token');
+}
 
 /** What one field alone cannot tell. */
 export function configProblems(config: ApplianceConfig): readonly string[] {

@@ -1,6 +1,7 @@
 /**
  * `nightfill appliance`: the cache daemon of one box, and the commands that talk to it.
  */
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { sleep, systemClock } from '#base/clock.ts';
@@ -13,7 +14,12 @@ import { systemRandom } from '#base/random.ts';
 import { formatBps, formatBytes, formatDuration } from '#base/units.ts';
 import type { ApplianceStatus } from './contract.ts';
 import type { RunningAppliance } from './io/running-appliance.ts';
-import { ApplianceConfigSchema, configProblems, type ApplianceConfig } from './config.ts';
+import {
+  adminTokenFile,
+  ApplianceConfigSchema,
+  configProblems,
+  type ApplianceConfig,
+} from './config.ts';
 import type { DrainProgress } from './serve/drain-watch.ts';
 
 /** A scrub or an adoption of a whole disk. */
@@ -163,8 +169,22 @@ async function status(config: ApplianceConfig, options: Options): Promise<void> 
   console.log(options.json === true ? JSON.stringify(found) : describe(found));
 }
 
+function adminToken(config: ApplianceConfig): string {
+  const file = adminTokenFile(config);
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (thrown) {
+    throw new Error(
+      `cannot read ${file} (${messageOf(thrown)}): the box makes it at its first start; run this as the box’s user`,
+      { cause: thrown },
+    );
+  }
+}
+
 async function call(config: ApplianceConfig, path: string, deadlineMs: number): Promise<unknown> {
-  const answer = await callJsonOk({ method: 'POST', url: adminUrl(config, path), deadlineMs });
+  const bearer = adminToken(config);
+  const url = adminUrl(config, path);
+  const answer = await callJsonOk({ method: 'POST', url, bearer, deadlineMs });
   if (answer.ok) return answer.value;
   throw new Error(`${config.applianceId} does not answer: ${answer.failure.detail}`);
 }

@@ -3,24 +3,24 @@
  */
 import type { Command } from 'commander';
 import { systemClock } from '#base/clock.ts';
-import { readConfigFile } from '#base/config.ts';
+import { addDaemonCommand } from '#base/io/daemon-command.ts';
 import { runDaemon } from '#base/io/daemon.ts';
 import { createLogger } from '#base/log.ts';
-import { configRelations, ControlPlaneConfigSchema } from './config.ts';
+import { configRelations, ControlPlaneConfigSchema, type ControlPlaneConfig } from './config.ts';
 import { initKeyFiles } from './io/key-files.ts';
 import { addApplianceCommands, addManifestCommands, addTakedown } from './io/operator-commands.ts';
 
 export { addApplianceCommands };
 
 export function addCommands(program: Command): void {
-  program
-    .command('control-plane')
-    .description('registry, health, manifests, fleet snapshots, and the two pages')
-    .requiredOption('--config <file>', 'JSON; every field is described in control-plane/config.ts')
-    .option('--check-config', 'check the configuration, and stop there')
-    .action(async (options: { config: string; checkConfig?: boolean }) => {
-      await runControlPlane(options.config, options.checkConfig === true);
-    });
+  addDaemonCommand(program, {
+    name: 'control-plane',
+    description: 'registry, health, manifests, fleet snapshots, and the two pages',
+    schemaFile: 'control-plane/config.ts',
+    schema: ControlPlaneConfigSchema,
+    relations: configRelations,
+    run: runControlPlane,
+  });
 
   const keys = program.command('keys').description('make the keys that a CDN trusts');
   keys
@@ -37,12 +37,7 @@ export function addCommands(program: Command): void {
   addManifestCommands(program);
 }
 
-async function runControlPlane(configFile: string, checkOnly: boolean): Promise<void> {
-  const config = readConfigFile(ControlPlaneConfigSchema, configFile, configRelations);
-  if (checkOnly) {
-    console.log(`${configFile} is valid`);
-    return;
-  }
+async function runControlPlane(config: ControlPlaneConfig): Promise<void> {
   const log = createLogger('control-plane', config.logLevel);
   await runDaemon(log, async () => {
     const { createControlPlane } = await import('./io/service.ts');

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { systemClock } from '#base/clock.ts';
-import { readConfigFile } from '#base/config.ts';
+import { addDaemonCommand } from '#base/io/daemon-command.ts';
 import { runDaemon } from '#base/io/daemon.ts';
 import { callJsonOk } from '#base/io/http-client.ts';
 import { openStateDir } from '#base/io/state-dir.ts';
@@ -26,19 +26,14 @@ import { blobSecretOf, createSteering } from './steering.ts';
 const EXPLAIN_DEADLINE_MS = 5000;
 
 export function addCommands(program: Command): void {
-  program
-    .command('steering')
-    .description('sends each client to the healthiest box that holds the file (HTTP and DNS)')
-    .requiredOption('--config <file>', 'configuration, JSON')
-    .option('--check-config', 'check the configuration and stop')
-    .action(async (options: { config: string; checkConfig?: true }) => {
-      const config = readConfigFile(SteeringConfigSchema, options.config, configProblems);
-      if (options.checkConfig === true) {
-        console.log(`${options.config} is valid`);
-        return;
-      }
-      await run(config);
-    });
+  addDaemonCommand(program, {
+    name: 'steering',
+    description: 'sends each client to the healthiest box that holds the file (HTTP and DNS)',
+    schemaFile: 'steering/config.ts',
+    schema: SteeringConfigSchema,
+    relations: configProblems,
+    run,
+  });
   program
     .command('prefixes')
     .description('which prefixes belong to which site')

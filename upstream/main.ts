@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { systemClock } from '#base/clock.ts';
-import { readConfigFile } from '#base/config.ts';
+import { addDaemonCommand } from '#base/io/daemon-command.ts';
 import { runDaemon } from '#base/io/daemon.ts';
 import { createLogger } from '#base/log.ts';
 import {
@@ -13,6 +13,7 @@ import {
   originRelations,
   PlaybackConfigSchema,
   playbackRelations,
+  type OriginConfig,
   type PlaybackConfig,
 } from './config.ts';
 import { TITLE_ID, TITLE_ID_PATTERN } from './contract.ts';
@@ -43,36 +44,26 @@ export function addCommands(program: Command): void {
       process.exitCode = await runPublish(file, options);
     });
 
-  program
-    .command('origin')
-    .description('serves published files to fill grants and viewer tokens')
-    .requiredOption('--config <file>', 'JSON; upstream/config.ts describes each field')
-    .option('--check-config', 'checks the configuration and ends')
-    .action(async (options: { config: string; checkConfig?: true }) => {
-      const config = readConfigFile(OriginConfigSchema, options.config, originRelations);
-      if (options.checkConfig === true) {
-        console.log(`${options.config} is valid`);
-        return;
-      }
-      await runOrigin(config);
-    });
-
-  program
-    .command('playback')
-    .description('the reference playback service: HLS and DASH manifests from steering’s URLs')
-    .requiredOption('--config <file>', 'JSON; upstream/config.ts describes each field')
-    .option('--check-config', 'checks the configuration and ends')
-    .action(async (options: { config: string; checkConfig?: true }) => {
-      const config = readConfigFile(PlaybackConfigSchema, options.config, playbackRelations);
-      if (options.checkConfig === true) {
-        console.log(`${options.config} is valid`);
-        return;
-      }
-      await runPlayback(config);
-    });
+  const schemaFile = 'upstream/config.ts';
+  addDaemonCommand(program, {
+    name: 'origin',
+    description: 'serves published files to fill grants and viewer tokens',
+    schemaFile,
+    schema: OriginConfigSchema,
+    relations: originRelations,
+    run: runOrigin,
+  });
+  addDaemonCommand(program, {
+    name: 'playback',
+    description: 'the reference playback service: HLS and DASH manifests from steering’s URLs',
+    schemaFile,
+    schema: PlaybackConfigSchema,
+    relations: playbackRelations,
+    run: runPlayback,
+  });
 }
 
-async function runPlayback(config: PlaybackConfig) {
+async function runPlayback(config: PlaybackConfig): Promise<void> {
   const { createPlaybackServer } = await import('./io/playback-server.ts');
   const { openStateDir } = await import('#base/io/state-dir.ts');
   const log = createLogger('playback', config.logLevel);
@@ -85,7 +76,7 @@ async function runPlayback(config: PlaybackConfig) {
   });
 }
 
-async function runOrigin(config: ReturnType<typeof readConfigFile<typeof OriginConfigSchema>>) {
+async function runOrigin(config: OriginConfig): Promise<void> {
   const { startOrigin } = await import('./io/origin-server.ts');
   const { createDenialFeed, createKeyRing } = await import('#control-plane/control-plane.ts');
   const log = createLogger('origin', config.logLevel);

@@ -1,6 +1,10 @@
 /**
  * The box's admin listener, loopback only: status, metrics, and what an operator may tell it.
+ *
+ * Whoever may read the token's file may act; everybody on the machine may look. The token is made at the first start.
  */
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { ApplianceStatus } from '#appliance/contract.ts';
@@ -9,6 +13,20 @@ import { listenFailure, type ListenAddress } from '../serve/sender.ts';
 
 const REQUEST_MS_MAX = 10_000;
 const CONNECTIONS_MAX = 64;
+
+const TOKEN_BYTES = 24;
+
+/** The bearer token of an admin listener, made where there is none. The file is its owner's alone (mode 0600). */
+export function openAdminToken(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (thrown) {
+    if (codeOf(thrown) !== 'ENOENT') throw thrown;
+  }
+  const token = randomBytes(TOKEN_BYTES).toString('base64url');
+  writeFileSync(file, `${token}\n`, { mode: 0o600, flag: 'wx' });
+  return token;
+}
 
 export interface AdminActions {
   status(): ApplianceStatus;
@@ -22,9 +40,11 @@ type Answer = { readonly status: number; readonly contentType: string; readonly 
 export class AdminListener {
   readonly #server: Server;
   readonly #actions: AdminActions;
+  readonly #tokenDigest: Buffer;
 
-  constructor(actions: AdminActions) {
+  constructor(actions: AdminActions, token: string) {
     this.#actions = actions;
+    this.#tokenDigest = digestOf(token);
     this.#server = createServer({
       requestTimeout: REQUEST_MS_MAX,
       headersTimeout: REQUEST_MS_MAX,
@@ -51,6 +71,11 @@ export class AdminListener {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
     });
+  }
+
+  #mayAct(authorization: string | undefined): boolean {
+    const given = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? '';
+    return timingSafeEqual(digestOf(given), this.#tokenDigest);
   }
 
   async #received(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -81,6 +106,12 @@ export class AdminListener {
       const { contentType, text } = await this.#actions.metrics();
       return { status: 200, contentType, text };
     }
+    if (request.method === 'POST' && !this.#mayAct(request.headers.authorization)) {
+      return json(401, {
+        message:
+          'actions need "Authorization: Bearer TOKEN", the text of admin.token in the state directory',
+      });
+    }
     const done =
       request.method === 'POST'
         ? await this.#actions.act(url.pathname.slice(1), url.searchParams)
@@ -90,6 +121,10 @@ export class AdminListener {
       message: 'GET /status, GET /metrics, or POST one of the actions in the README',
     });
   }
+}
+
+function digestOf(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
 }
 
 function json(status: number, body: unknown): Answer {

@@ -494,11 +494,16 @@ test('status, metrics, drain: known viewers stay, new ones go to the next box', 
   await using world = await World.open();
   world.origin.add(FILM);
   await world.controlPlane.plan(1, [entryOf(FILM, 'film')]);
-  const box = await world.start();
+  const box = await world.start({ undrainRampMs: 0 });
   await until(() => box.store.holdings.count === 1, 'held');
   const known = await world.url('film', FILM.fileId);
   await get(known, { range: 'bytes=0-99' });
-  assert.equal((await get(`${world.adminUrl}/drain`, {}, 'POST')).status, 200);
+  const stranger = await get(`${world.adminUrl}/drain`, {}, 'POST');
+  assert.equal(stranger.status, 401);
+  assert.match(stranger.body.toString(), /admin\.token in the state directory/);
+  const guess = { authorization: 'Bearer guess' };
+  assert.equal((await get(`${world.adminUrl}/drain`, guess, 'POST')).status, 401);
+  assert.equal((await get(`${world.adminUrl}/drain`, world.adminHeaders, 'POST')).status, 200);
   const later = signedContentUrl(
     world.contentUrl,
     await world.token('film', 'late'),
@@ -510,7 +515,7 @@ test('status, metrics, drain: known viewers stay, new ones go to the next box', 
   assert.equal(sentAway.status, 404);
   assert.equal(sentAway.headers['cache-control'], 'no-store');
   await until(() => box.status().heartbeat?.state === 'draining', 'told');
-  await get(`${world.adminUrl}/undrain`, {}, 'POST');
+  await get(`${world.adminUrl}/undrain`, world.adminHeaders, 'POST');
   assert.equal((await get(later, { range: 'bytes=0-99' })).status, 206);
   const metrics = (await get(`${world.adminUrl}/metrics`)).body.toString();
   assert.match(metrics, /nightfill_appliance_holdings_files 1/);

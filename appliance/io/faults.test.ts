@@ -79,7 +79,7 @@ test('a disk that was taken out stays out over a restart, its neighbour serves o
   );
   const answer = await get(
     `${world.adminUrl}/volumes/readmit?path=${encodeURIComponent(lost.volume.name)}`,
-    {},
+    world.adminHeaders,
     'POST',
   );
   assert.equal(answer.status, 200, answer.body.toString());

@@ -10,7 +10,7 @@ const FILM = makeFile(1, 3 * CHUNK_BYTES + 77);
 const EXTRA = makeFile(2, 2 * CHUNK_BYTES);
 
 async function post(world: World, action: string): Promise<Record<string, unknown>> {
-  const answer = await get(`${world.adminUrl}/${action}`, {}, 'POST');
+  const answer = await get(`${world.adminUrl}/${action}`, world.adminHeaders, 'POST');
   assert.equal(answer.status, 200, answer.body.toString());
   return JSON.parse(answer.body.toString()) as Record<string, unknown>;
 }

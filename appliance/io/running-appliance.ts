@@ -17,7 +17,7 @@ import type { Random } from '#base/random.ts';
 import { checkSignedTime, JWS_TYPE, type HeartbeatAnswer } from '#control-plane/contract.ts';
 import { createKeyRing, type KeyRingHolder } from '#control-plane/control-plane.ts';
 import { TITLE_ID } from '#upstream/contract.ts';
-import type { ApplianceConfig } from '../config.ts';
+import { adminTokenFile, type ApplianceConfig } from '../config.ts';
 import { BelongingRegister } from '../fill/belonging.ts';
 import type { ManifestSet } from '../fill/manifest-set.ts';
 import { MissPath } from '../fill/miss-path.ts';
@@ -32,7 +32,7 @@ import type { ListenAddress } from '../serve/sender.ts';
 import { ViewLedger } from '../serve/view-ledger.ts';
 import { Integrity } from '../store/integrity.ts';
 import { Store } from '../store/store.ts';
-import { AdminListener } from './admin-listener.ts';
+import { AdminListener, openAdminToken } from './admin-listener.ts';
 import { BoxFill } from './box-fill.ts';
 import { readCertificate } from './certificate.ts';
 import { ControlPlaneClient } from './control-plane-client.ts';
@@ -411,11 +411,14 @@ class Box implements RunningAppliance {
       quality: this.#serving.quality,
       denials: this.denials.current,
     }));
-    this.#adminListener = new AdminListener({
-      status: () => this.status(),
-      metrics,
-      act: (name, query) => this.#act(name, query),
-    });
+    this.#adminListener = new AdminListener(
+      {
+        status: () => this.status(),
+        metrics,
+        act: (name, query) => this.#act(name, query),
+      },
+      openAdminToken(adminTokenFile(config)),
+    );
     this.#admin = orThrow(await this.#adminListener.listen(config.admin));
   }
 
@@ -616,8 +619,8 @@ class Box implements RunningAppliance {
           from: 'the next start',
         };
       case 'fill':
-        if (query.has('pause')) this.#fill.budget.pause(query.get('pause') === '1');
-        return this.#fill.status();
+      case 'fill/plan':
+        return this.#fill.act(name, query);
       case 'scrub':
         return this.#integrity.scrubAll();
       case 'explain':

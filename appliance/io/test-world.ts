@@ -4,7 +4,7 @@
  * They speak the contracts and nothing else; each can be told to misbehave in one named way.
  */
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import {
   createServer,
   request as httpRequest,
@@ -505,6 +505,12 @@ export class World {
 
   get contentUrl(): string {
     return `http://127.0.0.1:${this.box?.content.port}`;
+  }
+
+  /** What an action on the admin listener carries. */
+  get adminHeaders(): { readonly authorization: string } {
+    const token = readFileSync(path.join(this.directory, 'state', 'admin.token'), 'utf8').trim();
+    return { authorization: `Bearer ${token}` };
   }
 
   get adminUrl(): string {

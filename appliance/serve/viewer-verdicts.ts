@@ -24,7 +24,7 @@ const PREFIXES_MAX = 16_384;
 /** Signature checks under way or waiting, about 0.3 ms each: a second's worth. Above it newcomers go to the next box. */
 const VERIFYING_MAX = 4096;
 /** Checks that run at once. They are threads' work: as many as the pool has would take the CPU from running streams. */
-const VERIFYING_AT_ONCE = 2;
+const VERIFYING_AT_ONCE = 8;
 const FAILURES_BURST = 50;
 const FAILURES_PER_SECOND = 10;
 
