@@ -147,6 +147,19 @@ export const ControlPlaneConfigSchema = Type.Object(
       },
       { additionalProperties: false, default: {}, description: 'the policy for routes (BMP)' },
     ),
+    fastTrackBytesPerHour: Type.Integer({
+      default: 5_000_000_000,
+      minimum: 0,
+      description:
+        'bytes an hour that one box fetches of the fast track outside its window: 11 Mbit/s by default, a few files',
+    }),
+    releaseCopies: Type.Integer({
+      default: 2,
+      minimum: 1,
+      maximum: 16,
+      description:
+        'boxes of a cluster that should hold a file of a release; the planner pins as many',
+    }),
     demandDays: Type.Integer({
       default: 35,
       minimum: 1,

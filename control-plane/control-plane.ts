@@ -40,12 +40,7 @@ export {
   startOfLocalDay,
   type WindowState,
 } from './fill-window.ts';
-export {
-  stepWeights,
-  WEIGHT_PERIOD_MS,
-  type WeightBox,
-  type WeightState,
-} from './weight-loop.ts';
+export { stepWeights, WEIGHT_PERIOD_MS, type WeightBox, type WeightState } from './weight-loop.ts';
 export {
   neighboursOf,
   rankSources,

@@ -36,6 +36,17 @@ export class ManifestSet {
     return new ManifestSet(0, 0, { order: [], files: new Map(), bytes: 0 });
   }
 
+  /** The set with these files first and urgent, whether it names them or not; the same one where there are none. */
+  withUrgent(urgent: readonly Omit<Wanted, 'isUrgent'>[]): ManifestSet {
+    if (urgent.length === 0) return this;
+    const first = urgent.map((file): Wanted => ({ ...file, isUrgent: true }));
+    const named = new Set(first.map(({ fileId }) => fileId));
+    const order = [...first, ...this.order.filter(({ fileId }) => !named.has(fileId))];
+    const files = new Map(order.map((wanted) => [wanted.fileId, wanted]));
+    const bytes = order.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    return new ManifestSet(this.version, this.fillDensity, { order, files, bytes });
+  }
+
   /** The set without the files that `isOut` names; the same one where it names none. */
   without(isOut: (wanted: Wanted) => boolean): ManifestSet {
     const order = this.order.filter((wanted) => !isOut(wanted));

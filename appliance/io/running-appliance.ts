@@ -37,6 +37,7 @@ import { BoxFill } from './box-fill.ts';
 import { readCertificate } from './certificate.ts';
 import { ControlPlaneClient } from './control-plane-client.ts';
 import { DenialIntake } from './denial-intake.ts';
+import { FastTrackIntake } from './fast-track-intake.ts';
 import { HeartbeatConnection } from './heartbeat-connection.ts';
 import { KEYS_FILE, openIdentity, type Identity } from './identity.ts';
 import { KeptDocuments } from './kept-documents.ts';
@@ -154,6 +155,7 @@ class Box implements RunningAppliance {
   #reporter!: ViewReporter;
   #serving!: Serving;
   #denialIntake!: DenialIntake;
+  #fastTrack!: FastTrackIntake;
   #heartbeats!: HeartbeatConnection;
   #adminListener!: AdminListener;
   #routes: RouteMonitor | null = null;
@@ -238,6 +240,7 @@ class Box implements RunningAppliance {
     await this.#store.load();
     await this.#manifests.loadKept();
     await this.#denialIntake.storeLoaded();
+    await this.#fastTrack.start();
     if (this.#isStopping) return;
     this.#isStarting = false;
     this.#fill.filler.start();
@@ -292,6 +295,7 @@ class Box implements RunningAppliance {
     for (const timer of this.#timers) timer.cancel();
     await this.#warmingUp;
     this.#heartbeats.stop();
+    this.#fastTrack.stop();
     await this.#routes?.stop();
     this.#integrity.stop();
     this.#keys.stop();
@@ -433,6 +437,16 @@ class Box implements RunningAppliance {
       nowSeconds: () => Math.floor(this.nowMs() / 1000),
       post: (batch) => this.#client.postViews(batch),
     });
+    this.#fastTrack = new FastTrackIntake({
+      clusterId: this.identity.clusterId,
+      kept: this.#kept,
+      clock,
+      log,
+      keys: () => this.#keys.current(),
+      nowMs: () => this.nowMs(),
+      isHeld: (fileId) => this.#store.find(fileId)?.isWhole === true,
+      onChange: () => void this.#useManifest(this.#manifests.current),
+    });
     this.#denialIntake = new DenialIntake({
       applianceId: this.identity.applianceId,
       kept: this.#kept,
@@ -455,6 +469,7 @@ class Box implements RunningAppliance {
       onAnswer: (answer) => void this.#answered(answer),
       onPushed: ({ type, document }) => {
         if (type === 'denials') void this.#denialIntake.take(document);
+        else void this.#fastTrack.take(document);
       },
       onConnected: () => this.#denialIntake.connected(),
     });
@@ -546,7 +561,7 @@ class Box implements RunningAppliance {
 
   /** What is denied is not wanted, whatever the manifest says. */
   async #useManifest(manifest: ManifestSet): Promise<void> {
-    const allowed = manifest.without(({ fileId, titles }) =>
+    const allowed = manifest.withUrgent(this.#fastTrack.urgent).without(({ fileId, titles }) =>
       this.#denialIntake.isDenied(fileId, titles),
     );
     await this.#store.setWanted(allowed.files, allowed.fillDensity);

@@ -59,6 +59,13 @@ export class Authentication {
     return service.name;
   }
 
+  /** The name of the calling service, which must have one of these roles. */
+  serviceOfAny(request: FastifyRequest, roles: readonly ServiceRole[]): string {
+    const found = serviceOf(bearerOf(request), this.#config.serviceTokens);
+    const role = found !== null && roles.includes(found.role) ? found.role : roles[0];
+    return this.service(request, role);
+  }
+
   /** The calling box: enrolled, and with the key that it has now. */
   async box(request: FastifyRequest): Promise<Box> {
     const verified = this.#boxes.get(request);

@@ -186,6 +186,14 @@ const MIGRATIONS: readonly string[] = [
   ) WITHOUT ROWID;
   CREATE INDEX manifest_versions_order ON manifest_versions (order_version);
   `,
+  `
+  CREATE TABLE fast_track (
+    file_id TEXT PRIMARY KEY,
+    entry TEXT NOT NULL,            -- FastTrackEntry as JSON
+    until_ms INTEGER NOT NULL,
+    who TEXT NOT NULL
+  );
+  `,
 ];
 
 export function openDatabase(file: string): Db {

@@ -101,6 +101,8 @@ export class HeartbeatConnections {
     // Whatever was denied while it was away holds there before its first heartbeat is answered.
     const { document } = this.#plane().denials;
     if (document !== null) sendDocument(socket, { type: 'denials', document });
+    const fast = this.#plane().fastTrack.document;
+    if (fast !== null) sendDocument(socket, { type: 'fast-track', document: fast });
     log.info({ applianceId }, 'appliance connected');
     const event = { name: 'connected' } as const;
     standingChanged(fleet.hear(applianceId, event, nowMs, clock.wallMs()));

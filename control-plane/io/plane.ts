@@ -18,6 +18,7 @@ import type { Authentication } from './authentication.ts';
 import type { DemandStore } from './demand-store.ts';
 import type { DenialDesk } from './denial-desk.ts';
 import type { DenialStore } from './denial-store.ts';
+import type { FastTrackDesk } from './fast-track-desk.ts';
 import type { Manifests } from './manifests.ts';
 import type { PlanStore } from './plan-store.ts';
 import type { PlanningRuns } from './planning-runs.ts';
@@ -35,6 +36,7 @@ export interface Plane {
   readonly plans: PlanStore;
   readonly demand: DemandStore;
   readonly denials: DenialDesk;
+  readonly fastTrack: FastTrackDesk;
   readonly denialStore: DenialStore;
   readonly catalogue: Catalogue;
   readonly fleet: Fleet;

@@ -35,6 +35,7 @@ import { denialRoutes } from './denial-routes.ts';
 import { DenialStore } from './denial-store.ts';
 import { enrolmentRoutes } from './enrolment-routes.ts';
 import { answerProblems } from './error-answers.ts';
+import { FastTrackDesk } from './fast-track-desk.ts';
 import { fleetRoutes, HEARTBEAT_SOCKET } from './fleet-routes.ts';
 import { HeartbeatConnections } from './heartbeat-connections.ts';
 import { loadControlPlaneKeys } from './key-files.ts';
@@ -49,6 +50,7 @@ import { PlanStore } from './plan-store.ts';
 import { registryRoutes } from './registry-routes.ts';
 import { RouteDesk } from './route-desk.ts';
 import { routeRoutes } from './route-routes.ts';
+import { releaseRoutes } from './release-routes.ts';
 import { SignedClock } from './signed-clock.ts';
 import { SnapshotPublisher } from './snapshot-publisher.ts';
 import { nextPrefixesVersion, Store } from './store.ts';
@@ -147,6 +149,13 @@ async function assemble(
       }
     },
   });
+  const fastTrack = new FastTrackDesk({
+    db,
+    key: keys.manifestKey,
+    clock,
+    bytesPerHourMax: config.fastTrackBytesPerHour,
+    onChange: (document) => boxes.push({ type: 'fast-track', document }),
+  });
   const plane: Plane = {
     paths,
     config,
@@ -157,6 +166,7 @@ async function assemble(
     plans,
     demand,
     denials,
+    fastTrack,
     denialStore,
     catalogue,
     fleet,
@@ -328,6 +338,7 @@ async function buildServer(plane: Plane, boxes: HeartbeatConnections): Promise<S
   applianceRoutes(server, plane);
   plannerRoutes(server, plane);
   denialRoutes(server, plane);
+  releaseRoutes(server, plane);
   inventoryRoutes(server, plane);
   fleetRoutes(server, plane, boxes);
   await pageRoutes(server, plane);
@@ -353,6 +364,7 @@ class RunningControlPlane implements ControlPlane {
       this.plane;
     const { address, port } = config.listen;
     await denials.start(); // before a box connects
+    await this.plane.fastTrack.start();
     try {
       await this.#server.listen({ host: address, port });
     } catch (thrown) {
