@@ -27,7 +27,12 @@ function box(applianceId: string, use: number, changes: Partial<WeightBox> = {})
 /** One box among so many idle ones that the region's limit does not bite. */
 function after(use: number, before: BoxWeight): BoxWeight {
   const crowd = Array.from({ length: 60 }, (_, at) => box(`crowd-${at}`, 0.5));
-  const state = stepWeights(new Map([['a', before]]), [box('a', use), ...crowd], WEIGHT_PERIOD_MS);
+  const state = stepWeights(
+    new Map([['a', before]]),
+    [box('a', use), ...crowd],
+    WEIGHT_PERIOD_MS,
+    WEIGHT_PERIOD_MS,
+  );
   return state.get('a') ?? before;
 }
 
@@ -54,6 +59,12 @@ test('what one step makes of a box: table', () => {
     assert.ok(Math.abs(found.admit - admit) < 1e-9, `${name}: ${found.admit}`);
     assert.equal(found.isShedding, isShedding, name);
   }
+});
+
+test('where news are old and players ask seldom a step is small', () => {
+  const crowd = Array.from({ length: 60 }, (_, at) => box(`crowd-${at}`, 0.5));
+  const state = stepWeights(new Map(), [box('a', 0.9), ...crowd], 10_000, 200_000);
+  assert.ok(Math.abs((state.get('a')?.admit ?? 0) - (1 - 0.05 / 20)) < 1e-9);
 });
 
 test('a box that is not heard keeps its share', () => {

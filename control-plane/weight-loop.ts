@@ -8,7 +8,10 @@
  *              use >= 0.85                           use <= 0.75
  *   admitting -------------> shedding: x (1 + k(0.80 - use)), at least x 0.9 -------------> admitting: + 10 % in 30 s at most
  *
- * Shape:      stepWeights(state, boxes, period) -> state; pure
+ * A step is a share of that change: as much as of the time passes until it shows (reports and players' TTL). Who acts on old
+ * news as fast as on fresh overshoots, and then swings.
+ *
+ * Shape:      stepWeights(state, boxes, period, settle time) -> state; pure
  * Units:      shares of 1; bits per second; milliseconds
  * Invariants: (1) ADMIT_MIN <= admit <= 1
  *             (2) one step moves at most MOVED_SHARE_MAX of what a region serves
@@ -18,6 +21,8 @@
 import type { ApplianceId } from './contract.ts';
 
 export const WEIGHT_PERIOD_MS = 10_000;
+/** Reports are a second old and players of a box that is not well ask again after ten: then a step has shown what it did. */
+export const SETTLE_MS = 2 * (1000 + 10_000);
 export const ADMIT_MIN = 0.05;
 export const MOVED_SHARE_MAX = 0.05;
 const TARGET_USE = 0.8;
@@ -50,17 +55,19 @@ export function stepWeights(
   state: WeightState,
   boxes: readonly WeightBox[],
   periodMs: number,
+  settleMs: number = SETTLE_MS,
 ): WeightState {
+  const share = Math.min(1, periodMs / settleMs);
   const wanted = boxes.map((box) => {
     const before = state.get(box.applianceId) ?? FULL;
-    return { box, before, after: wantedOf(box, before, periodMs) };
+    return { box, before, after: wantedOf(box, before, periodMs, share) };
   });
   // What a change moves: the part of a box's sessions that come or go.
   const moved = new Map<string, number>();
   const served = new Map<string, number>();
   for (const { box, before, after } of wanted) {
-    const share = Math.abs(after.admit - before.admit) / before.admit;
-    moved.set(box.region, (moved.get(box.region) ?? 0) + share * box.egressBps);
+    const part = Math.abs(after.admit - before.admit) / before.admit;
+    moved.set(box.region, (moved.get(box.region) ?? 0) + part * box.egressBps);
     served.set(box.region, (served.get(box.region) ?? 0) + box.egressBps);
   }
   return new Map(
@@ -77,6 +84,7 @@ function wantedOf(
   { servingBps, egressBps, isHeard }: WeightBox,
   { admit, isShedding }: BoxWeight,
   periodMs: number,
+  share: number,
 ): BoxWeight {
   if (!isHeard || servingBps === 0) return { admit, isShedding };
   const use = egressBps / servingBps;
@@ -84,9 +92,10 @@ function wantedOf(
   const change = 1 + GAIN * (TARGET_USE - use);
   if (sheds) {
     const cut = Math.min(1, Math.max(CUT_MIN, change));
-    return { admit: Math.max(ADMIT_MIN, admit * cut), isShedding: true };
+    return { admit: Math.max(ADMIT_MIN, admit * (1 - (1 - cut) * share)), isShedding: true };
   }
   const rise = Math.min(RISE_MAX, Math.max(1, change));
   const step = (RISE_PER_30_S * periodMs) / 30_000;
-  return { admit: Math.min(1, admit * rise, admit + step), isShedding: false };
+  const risen = Math.min(admit * (1 + (rise - 1) * share), admit + step);
+  return { admit: Math.min(1, risen), isShedding: false };
 }

@@ -90,6 +90,7 @@ export function decidePlay(world: World, request: PlayRequest): PlayDecision | P
       assigned: pathwaysOf(rankings),
       snapshot: fleet.epochs.snapshot,
       issuedAtSeconds: Math.floor(world.load.frozenAtMs / 1000),
+      template: request.playlistTemplate ?? null,
     },
     isDegraded: isDegraded(candidates),
     epochs: { ...fleet.epochs, load: world.load.epoch },

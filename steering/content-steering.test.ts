@@ -13,7 +13,7 @@ import {
   steerUnverified,
 } from './content-steering.ts';
 import { checkSteeringManifest, type SteeringManifest } from './contract.ts';
-import { EXAMPLE_AT_MS, EXAMPLE_TITLE, exampleWorld } from './example-fleet.ts';
+import { EXAMPLE_AT_MS, EXAMPLE_FILES, EXAMPLE_TITLE, exampleWorld } from './example-fleet.ts';
 import {
   blobSecretOf,
   clientBlock,
@@ -36,10 +36,12 @@ const SESSION: Session = {
   assigned: ['lyon-a', 'lyon-b', 'paris-a', 'origin'],
   snapshot: 7,
   issuedAtSeconds: 1_790_000_000,
+  template: null,
 };
+const TEMPLATE = 'http://127.77.0.3:80/hls/s1/{applianceId}/{fileId}.m3u8?title=film-1';
 
 function steer(world: World, session = SESSION): SteeringManifest {
-  return steerSession(world, session, RELOAD, POLICY, seededRandom(1));
+  return steerSession(world, 'hls', session, RELOAD, POLICY, seededRandom(1));
 }
 
 /** What makes players loop, stop or die: no answer may ever look like that. */
@@ -112,6 +114,46 @@ test('a box that left the fleet is dead to its sessions', () => {
   ]);
 });
 
+test('with fewer than two of its boxes well a session is offered others: playlists for HLS, a host for DASH', () => {
+  const session = { ...SESSION, assigned: ['lyon-a', 'lyon-b', 'origin'], template: TEMPLATE };
+  const world = exampleWorld({}, { 'lyon-a': 'unreachable' });
+  const hls = steer(world, session);
+  assert.deepEqual(hls['PATHWAY-PRIORITY'], ['lyon-b', 'paris-a', 'origin', 'lyon-a']);
+  const [clone, ...more] = hls['PATHWAY-CLONES'] ?? [];
+  assert.equal(more.length, 0);
+  assert.deepEqual([clone['BASE-ID'], clone.ID], ['lyon-a', 'paris-a']);
+  const { HOST, ...uris } = clone['URI-REPLACEMENT'];
+  assert.equal(HOST, undefined);
+  for (const byFile of [uris['PER-VARIANT-URIS'], uris['PER-RENDITION-URIS']]) {
+    assert.deepEqual(Object.keys(byFile ?? {}), [...EXAMPLE_FILES]);
+    assert.equal(
+      byFile?.[EXAMPLE_FILES[0]],
+      `http://127.77.0.3:80/hls/s1/paris-a/${EXAMPLE_FILES[0]}.m3u8?title=film-1`,
+    );
+  }
+  const dash = steerSession(world, 'dash', session, RELOAD, POLICY, seededRandom(1));
+  assert.deepEqual(dash['PATHWAY-CLONES']?.[0]['URI-REPLACEMENT'], { HOST: '127.77.2.1:8080' });
+  assert.equal(steer(exampleWorld(), session)['PATHWAY-CLONES'], undefined, 'all is well');
+  const unwritten = steer(world, { ...session, template: null });
+  assert.equal(unwritten['PATHWAY-CLONES'], undefined, 'nobody writes playlists');
+});
+
+test('a session that began before there were clones goes on', () => {
+  const { template: _, ...rest } = SESSION;
+  const fields = [
+    1,
+    rest.session,
+    '10.1.2.0/24',
+    null,
+    rest.titleId,
+    rest.assigned,
+    7,
+    1_790_000_000,
+  ];
+  const text = Buffer.from(JSON.stringify(fields)).toString('base64url');
+  assert.deepEqual(openSession(SECRET, text)?.session, { ...SESSION, template: null });
+});
+
 test('a list of one is filled up: players fail over only with two or more', () => {
   const body = steer(exampleWorld(), { ...SESSION, assigned: ['origin'] });
   assert.deepEqual(body['PATHWAY-PRIORITY'], ['origin', STANDBY_PATHWAY_ID]);
@@ -154,7 +196,7 @@ test('no answer to anything ever makes a player loop or stop', () => {
         const body =
           opened === null
             ? steerUnknown(world, parseAddress('10.1.0.1'), hints, RELOAD, POLICY, random)
-            : steerSession(world, opened.session, RELOAD, POLICY, random);
+            : steerSession(world, 'dash', opened.session, RELOAD, POLICY, random);
         assertPlayersSurvive(body);
       },
     ),

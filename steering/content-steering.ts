@@ -18,10 +18,10 @@
 import type { Random } from '#base/random.ts';
 import { ORIGIN_PATHWAY_ID } from '#control-plane/contract.ts';
 import { admits, candidatesFor, judge, locate, type World } from './candidates.ts';
-import type { SteeringManifest } from './contract.ts';
+import { PLAY_FILES_MAX, type SteeringManifest } from './contract.ts';
 import { hashText } from './hashing.ts';
 import { pathwayOf } from './answer.ts';
-import { rankBoxes } from './ranking.ts';
+import { rankBoxes, rankFiles } from './ranking.ts';
 import type { Session } from './session-blob.ts';
 
 export interface TtlPolicy {
@@ -53,6 +53,7 @@ export function jitteredTtl(policy: TtlPolicy, isDegraded: boolean, random: Rand
 /** For a session of ours. */
 export function steerSession(
   world: World,
+  kind: 'hls' | 'dash',
   session: Session,
   reloadUri: string,
   policy: TtlPolicy,
@@ -68,11 +69,62 @@ export function steerSession(
     return { id, at, rank };
   });
   classes.sort((a, b) => a.rank - b.rank || a.at - b.at);
-  return manifest(
-    classes.map(({ id }) => id),
-    jitteredTtl(policy, isDegraded, random),
-    reloadUri,
-  );
+  const well = classes.filter(({ rank }) => rank === RANK.well).map(({ id }) => id);
+  const clones = clonesFor(world, kind, session, WELL_ENOUGH - well.length);
+  const others = classes.filter(({ rank }) => rank !== RANK.well).map(({ id }) => id);
+  return {
+    ...manifest(
+      [...well, ...clones.map(({ ID }) => ID), ...others],
+      jitteredTtl(policy, isDegraded, random),
+      reloadUri,
+    ),
+    ...(clones.length === 0 ? {} : { 'PATHWAY-CLONES': clones }),
+  };
+}
+
+type Clone = NonNullable<SteeringManifest['PATHWAY-CLONES']>[number];
+
+/**
+ * Boxes that are in no initial playlist, where those of the playlist are not well any more. HLS players are told each playlist of
+ * the box, which the playback service writes; DASH players the host, since the path is the same on every box.
+ */
+function clonesFor(world: World, kind: 'hls' | 'dash', session: Session, wanted: number): Clone[] {
+  const title = world.fleet.titles.get(session.titleId);
+  const base = session.assigned[0];
+  if (wanted <= 0 || title === undefined || (kind === 'hls' && session.template === null))
+    return [];
+  const place = locate(world.fleet, session.client.bytes, session.country);
+  const files = title.files.slice(0, PLAY_FILES_MAX);
+  const rankings = rankFiles(world, candidatesFor(world, place), files, hashText(session.session));
+  const clones: Clone[] = [];
+  for (const target of new Set(rankings).values().flatMap(({ candidates }) => candidates)) {
+    if (clones.length >= wanted) break;
+    if (target.kind !== 'appliance' || !target.holdsFile) continue;
+    const { applianceId: id, baseUrl } = target.appliance;
+    if (session.assigned.includes(id) || clones.some(({ ID }) => ID === id)) continue;
+    const uris = (): Record<string, string> =>
+      Object.fromEntries(
+        files.map(({ fileId }) => [fileId, playlistOf(session.template ?? '', id, fileId)]),
+      );
+    const replacement =
+      kind === 'dash'
+        ? { HOST: hostFor(world, base, baseUrl) }
+        : { 'PER-VARIANT-URIS': uris(), 'PER-RENDITION-URIS': uris() };
+    clones.push({ 'BASE-ID': base, ID: id, 'URI-REPLACEMENT': replacement });
+  }
+  return clones;
+}
+
+/** Host and port: the path and the scheme are the base pathway's. Where the schemes differ, the whole base URL, which dash.js takes. */
+function hostFor({ fleet }: World, base: string, baseUrl: string): string {
+  const own =
+    fleet.appliances[fleet.indexOf.get(base) ?? -1]?.baseUrl ?? fleet.snapshot.origin.baseUrl;
+  const url = URL.parse(baseUrl);
+  return url !== null && url.protocol === URL.parse(own)?.protocol ? url.host : baseUrl;
+}
+
+function playlistOf(template: string, applianceId: string, fileId: string): string {
+  return template.replaceAll('{applianceId}', applianceId).replaceAll('{fileId}', fileId);
 }
 
 /** For a blob that reads well but is not signed by us. */
@@ -141,6 +193,8 @@ function decode(text: string): string {
   }
 }
 
+/** With fewer boxes of the playlist well than this, others are offered. */
+const WELL_ENOUGH = 2;
 /** A session is not moved again within this, unless its box is gone. */
 const DWELL_SECONDS_MIN = 60;
 

@@ -115,6 +115,20 @@ export const SteeringManifestSchema = Type.Object({
     minItems: 2,
     uniqueItems: true,
   }),
+  'PATHWAY-CLONES': Type.Optional(
+    Type.Array(
+      Type.Object({
+        'BASE-ID': Type.String({ pattern: APPLIANCE_ID_PATTERN }),
+        ID: Type.String({ pattern: APPLIANCE_ID_PATTERN, description: 'the appliance' }),
+        'URI-REPLACEMENT': Type.Object({
+          HOST: Type.Optional(Type.String({ description: 'DASH only' })),
+          'PER-VARIANT-URIS': Type.Optional(Type.Record(Type.String(), Type.String())),
+          'PER-RENDITION-URIS': Type.Optional(Type.Record(Type.String(), Type.String())),
+        }),
+      }),
+      { maxItems: 4 },
+    ),
+  ),
 });
 export type SteeringManifest = Static<typeof SteeringManifestSchema>;
 export const checkSteeringManifest = checker(SteeringManifestSchema);

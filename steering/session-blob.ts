@@ -18,7 +18,7 @@ import { TITLE_ID_PATTERN } from '#upstream/contract.ts';
 import { unmapped } from './place.ts';
 
 export const ASSIGNED_MAX = 8;
-export const BLOB_CHARACTERS_MAX = 1024;
+export const BLOB_CHARACTERS_MAX = 1800; // a template of 512 characters with all else; Fastify takes 2,048
 const MAC_BYTES = 16;
 const CLIENT_BITS_V4 = 24;
 const CLIENT_BITS_V6 = 48;
@@ -31,10 +31,10 @@ export interface Session {
   readonly assigned: readonly string[]; // pathway ids, best first, the origin last
   readonly snapshot: number; // epoch of the assignment
   readonly issuedAtSeconds: number;
+  readonly template: string | null; // playlists of boxes that are in no initial playlist: HLS clones are made from it
 }
 
-const BlobSchema = Type.Tuple([
-  Type.Literal(1),
+const fields = [
   Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' }),
   Type.String({ maxLength: 50 }),
   Type.Union([Type.Null(), Type.String({ pattern: '^[A-Z]{2}$' })]),
@@ -46,7 +46,15 @@ const BlobSchema = Type.Tuple([
   }),
   Type.Integer({ minimum: 0 }),
   Type.Integer({ minimum: 0 }),
+] as const;
+const BlobSchema = Type.Tuple([
+  Type.Literal(2),
+  ...fields,
+  Type.Union([Type.Null(), Type.String({ maxLength: 512 })]),
 ]);
+/** Before there were clones: URLs of sessions that began then. */
+const OldBlobSchema = Type.Tuple([Type.Literal(1), ...fields]);
+const checkOldBlob = checker(OldBlobSchema);
 const checkBlob = checker(BlobSchema);
 
 /** The MAC key: from the private scalar of the token key, for this use only. */
@@ -64,7 +72,7 @@ export function clientBlock(address: Uint8Array): Prefix {
 
 export function sealSession(secret: Buffer, session: Session): string {
   const fields: Static<typeof BlobSchema> = [
-    1,
+    2,
     session.session,
     formatPrefix(session.client),
     session.country,
@@ -72,6 +80,7 @@ export function sealSession(secret: Buffer, session: Session): string {
     [...session.assigned],
     session.snapshot,
     session.issuedAtSeconds,
+    session.template,
   ];
   const body = Buffer.from(JSON.stringify(fields)).toString('base64url');
   return `${body}.${macOf(secret, body).toString('base64url')}`;
@@ -84,16 +93,27 @@ export function openSession(
   if (text.length > BLOB_CHARACTERS_MAX) return null;
   const dot = text.indexOf('.');
   const body = dot === -1 ? text : text.slice(0, dot);
-  const checked = checkBlob(parseJson(Buffer.from(body, 'base64url').toString('utf8')));
-  if (!checked.ok) return null;
-  const [, session, clientText, country, titleId, assigned, snapshot, issuedAtSeconds] =
-    checked.value;
+  const parsed = parseJson(Buffer.from(body, 'base64url').toString('utf8'));
+  const checked = checkBlob(parsed);
+  const old = checked.ok ? checked : checkOldBlob(parsed);
+  if (!old.ok) return null;
+  const [, session, clientText, country, titleId, assigned, snapshot, issuedAtSeconds] = old.value;
+  const template = checked.ok ? checked.value[8] : null;
   const client = parsePrefix(clientText);
   if (client === null) return null;
   const mac = Buffer.from(dot === -1 ? '' : text.slice(dot + 1), 'base64url');
   const expected = macOf(secret, body);
   return {
-    session: { session, client, country, titleId, assigned, snapshot, issuedAtSeconds },
+    session: {
+      session,
+      client,
+      country,
+      titleId,
+      assigned,
+      snapshot,
+      issuedAtSeconds,
+      template,
+    },
     isVerified: mac.length === expected.length && timingSafeEqual(mac, expected),
   };
 }

@@ -22,6 +22,7 @@ export {
   type LogRecord,
   type ReplayResult,
 } from './decision-log.ts';
+export { steerSession, type TtlPolicy } from './content-steering.ts';
 export { explainPlay, explanationText, type Explanation } from './explain.ts';
 export { EMPTY_RESPONSE, readQuery } from './dns/message.ts';
 export { writeResponse } from './dns/response.ts';

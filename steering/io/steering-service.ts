@@ -284,7 +284,7 @@ export class SteeringService {
       this.#counts.manifestsUnverified++;
       return steerUnverified(opened.session, reloadUri, this.#ttl, random);
     }
-    return steerSession(this.#world, opened.session, reloadUri, this.#ttl, random);
+    return steerSession(this.#world, kind, opened.session, reloadUri, this.#ttl, random);
   }
 
   #sources(startedAtMs: Milliseconds): StatusSources {
