@@ -48,7 +48,7 @@ export {
 export { readCatalogue, readRegion, writeArray } from './fleet/io/fleet-disk.ts';
 export { planFleet, type FleetResult, type RegionResult } from './fleet/io/fleet-pool.ts';
 export { POLICIES as CACHE_POLICIES } from './simulate/cache/catalogue.ts';
-export { readTrace } from './simulate/cache/io/trace-file.ts';
+export { readTrace, readTraceFile } from './simulate/cache/io/trace-file.ts';
 export { runPolicy, type CacheResult } from './simulate/cache/run.ts';
 export type { Trace } from './simulate/cache/trace.ts';
 export {

@@ -1,7 +1,7 @@
 /**
  * Runs one policy at one size over a trace. Misses are counted per object AND per byte; the two are never mixed.
  */
-import type { PolicyFactory } from './policy.ts';
+import type { CachePolicy, PolicyFactory } from './policy.ts';
 import { nextRequests, secondsOf, type Trace } from './trace.ts';
 
 export interface CacheResult {
@@ -13,32 +13,73 @@ export interface CacheResult {
   readonly oversizeRequests: number; // for objects larger than the cache: always misses
 }
 
-export function runPolicy(trace: Trace, create: PolicyFactory, capacityBytes: number): CacheResult {
-  const policy = create({
-    objects: trace.objects,
-    capacityBytes,
-    nextAt: () => nextRequests(trace),
-    secondsAt: secondsOf(trace),
-  });
-  const { ids, sizes, requests } = trace;
-  let missObjects = 0;
-  let missBytes = 0;
-  let oversizeRequests = 0;
-  for (let at = 0; at < requests; at++) {
-    const sizeBytes = sizes[at];
-    if (policy.request(ids[at], sizeBytes, at)) continue;
-    missObjects++;
-    missBytes += sizeBytes;
-    if (sizeBytes > capacityBytes) oversizeRequests++;
+/** One run that can be stopped between two requests, and says then what it has. */
+export class CacheRun {
+  readonly #trace: Trace;
+  readonly #policy: CachePolicy;
+  readonly #capacityBytes: number;
+  #at = 0;
+  #bytes = 0; // of the requests so far
+  #missObjects = 0;
+  #missBytes = 0;
+  #oversizeRequests = 0;
+
+  constructor(trace: Trace, create: PolicyFactory, capacityBytes: number) {
+    this.#trace = trace;
+    this.#capacityBytes = capacityBytes;
+    this.#policy = create({
+      objects: trace.objects,
+      capacityBytes,
+      nextAt: () => nextRequests(trace),
+      secondsAt: secondsOf(trace),
+    });
   }
-  return {
-    requests,
-    missObjects,
-    missBytes,
-    objectMissRatio: missObjects / requests,
-    byteMissRatio: missBytes / trace.bytesRequested,
-    oversizeRequests,
-  };
+
+  get isDone(): boolean {
+    return this.#at === this.#trace.requests;
+  }
+
+  /** The hot loop: everything it touches is local. */
+  step(requests: number): void {
+    const { ids, sizes } = this.#trace;
+    const policy = this.#policy;
+    const capacityBytes = this.#capacityBytes;
+    const end = Math.min(this.#trace.requests, this.#at + requests);
+    let bytes = 0;
+    let missObjects = 0;
+    let missBytes = 0;
+    let oversizeRequests = 0;
+    for (let at = this.#at; at < end; at++) {
+      const sizeBytes = sizes[at];
+      bytes += sizeBytes;
+      if (policy.request(ids[at], sizeBytes, at)) continue;
+      missObjects++;
+      missBytes += sizeBytes;
+      if (sizeBytes > capacityBytes) oversizeRequests++;
+    }
+    this.#at = end;
+    this.#bytes += bytes;
+    this.#missObjects += missObjects;
+    this.#missBytes += missBytes;
+    this.#oversizeRequests += oversizeRequests;
+  }
+
+  result(): CacheResult {
+    return {
+      requests: this.#at,
+      missObjects: this.#missObjects,
+      missBytes: this.#missBytes,
+      objectMissRatio: this.#at === 0 ? 0 : this.#missObjects / this.#at,
+      byteMissRatio: this.#bytes === 0 ? 0 : this.#missBytes / this.#bytes,
+      oversizeRequests: this.#oversizeRequests,
+    };
+  }
+}
+
+export function runPolicy(trace: Trace, create: PolicyFactory, capacityBytes: number): CacheResult {
+  const run = new CacheRun(trace, create, capacityBytes);
+  run.step(trace.requests);
+  return run.result();
 }
 
 /**

@@ -53,36 +53,52 @@ export function sampleTrace(trace: Trace, share: number, seed: number): Trace {
   };
 }
 
+export interface SamplePlan {
+  readonly share: number;
+  readonly seeds: number;
+}
+
 export function sampledRatio(
   trace: Trace,
   create: PolicyFactory,
   capacityBytes: number,
-  options: { readonly share: number; readonly seeds: number },
+  plan: SamplePlan,
 ): SampledRatio {
-  const objectRatios: number[] = [];
-  const byteRatios: number[] = [];
+  return sampledRatios(trace, create, [capacityBytes], plan)[0];
+}
+
+/** Several sizes on the same samples. */
+export function sampledRatios(
+  trace: Trace,
+  create: PolicyFactory,
+  capacitiesBytes: readonly number[],
+  plan: SamplePlan,
+): readonly SampledRatio[] {
+  const objectRatios: number[][] = capacitiesBytes.map(() => []);
+  const byteRatios: number[][] = capacitiesBytes.map(() => []);
   let requestsSampled = 0;
-  for (let seed = 1; seed <= options.seeds; seed++) {
-    const sample = sampleTrace(trace, options.share, seed);
-    requestsSampled += sample.requests / options.seeds;
+  for (let seed = 1; seed <= plan.seeds; seed++) {
+    const sample = plan.share === 1 ? trace : sampleTrace(trace, plan.share, seed);
+    requestsSampled += sample.requests / plan.seeds;
     if (sample.requests === 0) continue;
-    const result = runPolicy(
-      sample,
-      create,
-      Math.max(1, Math.floor(capacityBytes * options.share)),
-    );
-    objectRatios.push(Math.min(1, result.missObjects / (trace.requests * options.share)));
-    byteRatios.push(Math.min(1, result.missBytes / (trace.bytesRequested * options.share)));
+    for (const [at, capacityBytes] of capacitiesBytes.entries()) {
+      const scaled = Math.max(1, Math.floor(capacityBytes * plan.share));
+      const result = runPolicy(sample, create, scaled);
+      objectRatios[at].push(Math.min(1, result.missObjects / (trace.requests * plan.share)));
+      byteRatios[at].push(Math.min(1, result.missBytes / (trace.bytesRequested * plan.share)));
+    }
   }
-  const objects = meanAndError(objectRatios);
-  const bytes = meanAndError(byteRatios);
-  return {
-    objectMissRatio: objects.mean,
-    objectMissRatioError: objects.error,
-    byteMissRatio: bytes.mean,
-    byteMissRatioError: bytes.error,
-    requestsSampled: Math.round(requestsSampled),
-  };
+  return capacitiesBytes.map((_, at) => {
+    const objects = meanAndError(objectRatios[at]);
+    const bytes = meanAndError(byteRatios[at]);
+    return {
+      objectMissRatio: objects.mean,
+      objectMissRatioError: objects.error,
+      byteMissRatio: bytes.mean,
+      byteMissRatioError: bytes.error,
+      requestsSampled: Math.round(requestsSampled),
+    };
+  });
 }
 
 function meanAndError(values: readonly number[]): { mean: number; error: number } {

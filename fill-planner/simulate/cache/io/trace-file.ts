@@ -1,27 +1,45 @@
 /**
- * Reads a trace file whole: libCacheSim's oracleGeneral (plain or .zst), its CSV, and `time id size` text.
+ * Reads a trace file whole: libCacheSim's oracleGeneral (plain or .zst), its CSV, `time id size` text; Parquet by parquet-trace.ts.
  *
  * Errors: TraceProblem with the file and the record or line: cut mid-record, a size of zero, times that go backwards, no number
  */
 import { readFileSync, statSync } from 'node:fs';
 import { zstdDecompressSync } from 'node:zlib';
+import { messageOf } from '#base/outcome.ts';
 import { formatBytes, GIB } from '#base/units.ts';
 import { TraceBuilder, TraceProblem, type Trace } from '../trace.ts';
+import { readParquet } from './parquet-trace.ts';
 
 const ORACLE_GENERAL_BYTES = 24; // u32 time, u64 id, u32 size, i64 next request
 const TRACE_BYTES_MAX = 2 * GIB - 1; // one Buffer
 
-export type TraceFormat = 'oracle-general' | 'csv' | 'text';
+export const TRACE_FORMATS = ['oracle-general', 'csv', 'text', 'parquet'] as const;
+export type TraceFormat = (typeof TRACE_FORMATS)[number];
 
-/** By its name: .oracleGeneral[.bin][.zst], .csv, anything else is `time id size` text. */
+/** By its name: .oracleGeneral[.bin][.zst], .csv, .parquet, anything else is `time id size` text. */
 export function formatOf(path: string): TraceFormat {
   const name = path.replace(/\.zst$/, '').toLowerCase();
   if (name.includes('oraclegeneral')) return 'oracle-general';
+  if (name.endsWith('.parquet')) return 'parquet';
   return name.endsWith('.csv') ? 'csv' : 'text';
 }
 
+/** Of any format. */
+export async function readTraceFile(
+  path: string,
+  format: TraceFormat = formatOf(path),
+): Promise<Trace> {
+  if (format === 'parquet') {
+    sizeOf(path);
+    return readParquet(path);
+  }
+  return readTrace(path, format);
+}
+
+/** Of any format but Parquet, which is read a batch at a time. */
 export function readTrace(path: string, format: TraceFormat = formatOf(path)): Trace {
-  const sizeBytes = statSync(path).size;
+  if (format === 'parquet') throw new TraceProblem(path, 'Parquet is read by readTraceFile');
+  const sizeBytes = sizeOf(path);
   if (sizeBytes > TRACE_BYTES_MAX) {
     throw new TraceProblem(
       path,
@@ -39,6 +57,14 @@ export function readTrace(path: string, format: TraceFormat = formatOf(path)): T
   return format === 'oracle-general'
     ? readOracleGeneral(path, bytes)
     : readLines(path, bytes, format);
+}
+
+function sizeOf(path: string): number {
+  try {
+    return statSync(path).size;
+  } catch (thrown) {
+    throw new TraceProblem(path, messageOf(thrown));
+  }
 }
 
 function readOracleGeneral(path: string, bytes: Buffer): Trace {
