@@ -2,15 +2,22 @@
  * How long a viewer waits when the box dies: the kit's loader against real boxes, and whole players in a browser.
  *
  * npm run bench -- failover --json
- *   --part loader|browser|all   --runs N (loader, per fault; 500)   --viewers N (at a time; 25)
- *   --browser-runs N (kit, per fault; 10)   --stock-runs N (5)
+ *   --part loader|browser|all   --runs N (loader, per fault; 500)   --viewers N (at a time; 10)
+ *   --browser-runs N (kit, per fault; 10)   --stock-runs N (5)   --starts N (5)   --faults kill,silent,drain-404 (of the browser)
  *
- * Faults: kill (kill -9), black-hole (the box's link goes down: nothing comes back), drain-404 (the box refuses newcomers).
+ * Faults: kill (kill -9), black-hole (the box's link goes down: nothing comes back), silent (the same for the browser, whose CDN has no
+ * links: the box is stopped and says nothing), drain-404 (the box refuses newcomers).
  * Needs root (namespaces with links of their own), for the players Chromium. Units: milliseconds from the fault to the next good byte.
  */
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { MIB } from '#base/units.ts';
+import {
+  runBrowser,
+  whyNoBrowser,
+  type BrowserFault,
+  type BrowserResult,
+} from './failover/browser.ts';
 import type { Fault, LoaderRow, LoaderSpec } from './failover/loader.ts';
 import { machineFacts, numberArgument, textArgument } from './load/facts.ts';
 import { linksOf, type FleetShape } from './load/linked-fleet.ts';
@@ -19,6 +26,7 @@ import { NODE_FLAGS } from './load/measure.ts';
 import { whyNoNamespace } from './load/namespace.ts';
 import type { BenchOptions } from './main.ts';
 
+const BROWSER_FAULTS: readonly BrowserFault[] = ['kill', 'silent', 'drain-404'];
 const LINK_BPS = 1e9;
 
 export async function run(options: BenchOptions): Promise<unknown> {
@@ -30,7 +38,25 @@ export async function run(options: BenchOptions): Promise<unknown> {
   }
   const failover: object[] = [];
   if (part !== 'browser') failover.push(...(await loaderRows(options)));
-  return { failover, machine: machineFacts() };
+  const inBrowser = part === 'loader' || options.smoke ? null : await browserRows(options);
+  return {
+    failover: [...failover, ...(inBrowser?.rows ?? [])],
+    excludedMs: inBrowser?.excludedMs ?? null,
+    starts: inBrowser?.starts ?? [],
+    machine: machineFacts(),
+  };
+}
+
+function browserRows({ args }: BenchOptions): Promise<BrowserResult> {
+  const why = whyNoBrowser();
+  if (why !== null) throw new Error(why);
+  const wanted = textArgument(args, '--faults')?.split(',') ?? BROWSER_FAULTS;
+  return runBrowser({
+    kitRuns: numberArgument(args, '--browser-runs') ?? 10,
+    stockRuns: numberArgument(args, '--stock-runs') ?? 5,
+    starts: numberArgument(args, '--starts') ?? 5,
+    faults: BROWSER_FAULTS.filter((fault) => wanted.includes(fault)),
+  });
 }
 
 function loaderRows(options: BenchOptions): Promise<readonly LoaderRow[]> {
@@ -50,7 +76,7 @@ function loaderRows(options: BenchOptions): Promise<readonly LoaderRow[]> {
     shape,
     faults,
     runs: options.smoke ? 5 : (numberArgument(options.args, '--runs') ?? 500),
-    viewers: options.smoke ? 5 : (numberArgument(options.args, '--viewers') ?? 25),
+    viewers: options.smoke ? 5 : (numberArgument(options.args, '--viewers') ?? 10),
     seed: 1,
   };
   return inLinks(shape, path.join(import.meta.dirname, 'failover', 'loader.ts'), spec);
