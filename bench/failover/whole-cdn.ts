@@ -114,9 +114,9 @@ export class WholeCdn implements AsyncDisposable {
   async isAnswered(box: string): Promise<boolean> {
     const url = `${this.playbackUrl}/play/${this.titleId}.json?client=${this.viewerAddress}`;
     const answer = (await (await fetch(url)).json()) as {
-      files: { urls: { pathwayId: string }[] }[];
+      play: { files: { urls: { pathwayId: string }[] }[] };
     };
-    return answer.files.some(({ urls }) => urls.some(({ pathwayId }) => pathwayId === box));
+    return answer.play.files.some(({ urls }) => urls.some(({ pathwayId }) => pathwayId === box));
   }
 
   #boxes(): readonly string[] {

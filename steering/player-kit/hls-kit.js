@@ -178,7 +178,10 @@ function continuingLoader(kit) {
         callbacks.onTimeout(this.stats, context, null);
       }, config.loadPolicy?.maxLoadTimeMs ?? 30_000);
       fetchRange({
-        sources: sourcesOf(context.url, bases),
+        // Read whenever a box is asked: the list may have come only after the fragment was begun.
+        get sources() {
+          return sourcesOf(context.url, bases);
+        },
         etag: `"${fileId}"`,
         start: rangeStart ?? 0,
         endInclusive: rangeEnd - 1,
@@ -270,8 +273,9 @@ function newStats() {
   };
 }
 
-/** Bases out of a play answer (`/play/:titleId.json`): every box of every file, in order of rank. @param {any} playAnswer */
-export function basesOf(playAnswer) {
+/** Bases out of a play answer (`/play/:titleId.json`): every box of every file, in order of rank. @param {any} answer */
+export function basesOf(answer) {
+  const playAnswer = answer.play ?? answer; // as the playback service wraps it, or as steering gave it
   /** @type {Record<string, string>} */
   const bases = {};
   const ranks = Math.max(...playAnswer.files.map((file) => file.urls.length));

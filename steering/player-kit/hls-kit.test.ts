@@ -53,6 +53,11 @@ test('bases come out of a play answer in order of rank, the origin last', () => 
     files: [{ urls: urls(['a', 'b', 'origin']) }, { urls: urls(['c', 'a', 'origin']) }],
   };
   assert.deepEqual(Object.keys(basesOf(answer)), ['a', 'c', 'b', 'origin']);
+  assert.deepEqual(
+    basesOf({ session: 's', play: answer }),
+    basesOf(answer),
+    'as playback wraps it',
+  );
 });
 
 test('which pathway an error is about: table', () => {
