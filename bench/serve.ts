@@ -5,10 +5,11 @@
  * npm run bench -- serve --quick           3 pairs, for a look
  *   --pairs N --seconds S                  pairs per case, seconds of each run
  *   --cases 65536x32,1048576x256           bytes x connections
- *   --senders zero-copy,portable
+ *   --senders zero-copy,portable,tls       tls: the TLS listener (portable path) beside nginx with ssl, TLS 1.3 AES-128-GCM
  *
  * Units: eff = nginx's CPU-seconds per GB over ours: above 1 ours needs less. throughputRatio and p99Ratio are ours over nginx's.
  */
+import { execFileSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -31,14 +32,17 @@ import { nginxVersion, startNginx, whyNoNginx } from './peers/nginx.ts';
 const ADDRESS_INSIDE = '127.0.0.1';
 const ADDRESS_OUTSIDE = '127.78.0.1'; // a smoke run shares the machine's loopback with others
 const NGINX_PORT = 17_890;
-const BOX_PORTS = { 'zero-copy': 17_820, portable: 17_830 } as const;
+const NGINX_TLS_PORT = 17_891;
+const BOX_PORTS = { 'zero-copy': 17_820, portable: 17_830, tls: 17_835 } as const;
+const BOX_TLS_PORT = 17_837;
 const ALIGN_BYTES = 4 * KIB;
 const WARM_MS = 2000; // one warming run; the JIT is warm after so many requests:
 const WARM_REQUESTS = 40_000;
 const WARM_RUNS_MAX = 10;
 const SEED = 20_261_121;
 
-type SenderKind = keyof typeof BOX_PORTS;
+type Contestant = keyof typeof BOX_PORTS;
+type SenderKind = Exclude<Contestant, 'tls'>;
 
 interface Case {
   readonly bytes: number;
@@ -47,14 +51,14 @@ interface Case {
 
 interface Plan {
   readonly cases: readonly Case[];
-  readonly senders: readonly SenderKind[];
+  readonly senders: readonly Contestant[];
   readonly pairs: number;
   readonly seconds: number;
   readonly fileMib: number;
 }
 
 interface Row extends Case {
-  readonly tls: false;
+  readonly tls: boolean;
   readonly sender: SenderKind;
   readonly eff: number;
   readonly effLow: number;
@@ -76,8 +80,8 @@ interface SmokeRow extends Case {
 }
 
 /** Goals for the zero-copy sender: nginx's CPU per GB over ours. */
-function goalOf(sender: SenderKind, bytes: number): number | null {
-  if (sender === 'portable') return null;
+function goalOf(sender: Contestant, bytes: number): number | null {
+  if (sender !== 'zero-copy') return null;
   return bytes <= 64 * KIB ? 1.25 : bytes <= MIB ? 1 : 0.95;
 }
 
@@ -99,7 +103,7 @@ export async function run(options: BenchOptions): Promise<unknown> {
 function planOf(args: readonly string[]): Plan {
   const isQuick = args.includes('--quick');
   const casesText = textArgument(args, '--cases');
-  const sendersText = textArgument(args, '--senders') ?? 'zero-copy,portable';
+  const sendersText = textArgument(args, '--senders') ?? 'zero-copy,portable,tls';
   const cases = casesText?.split(',').map((text) => {
     const [bytes, connections] = text.split('x').map(Number);
     if (!(bytes > 0) || !(connections > 0))
@@ -107,7 +111,8 @@ function planOf(args: readonly string[]): Plan {
     return { bytes, connections };
   });
   const senders = sendersText.split(',').map((text) => {
-    if (text !== 'zero-copy' && text !== 'portable') throw new Error(`--senders: no ${text}`);
+    if (text !== 'zero-copy' && text !== 'portable' && text !== 'tls')
+      throw new Error(`--senders: no ${text}`);
     return text;
   });
   return {
@@ -125,8 +130,15 @@ async function full(plan: Plan): Promise<unknown> {
   const file = cdn.files[0];
   const nginxDirectory = path.join(cdn.directory, 'nginx');
   mkdirSync(nginxDirectory);
+  const certificate = makeCertificate(cdn.directory);
   await using nginx = await startNginx(
-    { directory: nginxDirectory, root: cdn.originFiles, address: cdn.address, port: NGINX_PORT },
+    {
+      directory: nginxDirectory,
+      root: cdn.originFiles,
+      address: cdn.address,
+      port: NGINX_PORT,
+      serverLines: tlsLinesOf(certificate),
+    },
     loopback,
   );
   const random = seededRandom(SEED);
@@ -134,7 +146,13 @@ async function full(plan: Plan): Promise<unknown> {
   const verified: Record<string, Verified> = {};
   for (const sender of plan.senders) {
     const port = BOX_PORTS[sender];
-    await using box = await cdn.box({ applianceId: `box-${sender}`, sender, port, isPinned: true });
+    await using box = await cdn.box({
+      applianceId: `box-${sender}`,
+      sender: sender === 'tls' ? 'portable' : sender,
+      port,
+      isPinned: true,
+      ...(sender === 'tls' ? { tls: { port: BOX_TLS_PORT, ...certificate } } : {}),
+    });
     await cdn.warm(box, file);
     verified[sender] = await verify(cdn, box, file, random, 200);
     console.error(`${sender}: ${verified[sender].ranges} ranges verified byte for byte`);
@@ -156,11 +174,18 @@ interface Contestants {
   readonly random: Random;
 }
 
-async function compare(plan: Plan, one: Case, sender: SenderKind, who: Contestants): Promise<Row> {
+async function compare(plan: Plan, one: Case, sender: Contestant, who: Contestants): Promise<Row> {
+  const isTls = sender === 'tls';
   const { cdn, box, nginx, file, random } = who;
   const loopback = machineLoopback();
-  const ours = specOf(cdn.address, box.port, file.target, file, one, plan.seconds * 1000);
-  const theirs = specOf(cdn.address, NGINX_PORT, file.originPath, file, one, plan.seconds * 1000);
+  const durationMs = plan.seconds * 1000;
+  const ourPort = isTls ? BOX_TLS_PORT : box.port;
+  const theirPort = isTls ? NGINX_TLS_PORT : NGINX_PORT;
+  const ours = { ...specOf(cdn.address, ourPort, file.target, file, one, durationMs), isTls };
+  const theirs = {
+    ...specOf(cdn.address, theirPort, file.originPath, file, one, durationMs),
+    isTls,
+  };
   await measure(ours, box.pid, loopback);
   await measure({ ...theirs, durationMs: 500 }, nginx.pid, loopback);
   const pairs: { readonly us: Measured; readonly them: Measured }[] = [];
@@ -188,8 +213,8 @@ async function compare(plan: Plan, one: Case, sender: SenderKind, who: Contestan
   const median = (of: (pair: (typeof pairs)[number]) => number): number => medianOf(pairs.map(of));
   return {
     ...one,
-    tls: false,
-    sender,
+    tls: isTls,
+    sender: isTls ? 'portable' : sender,
     eff: round(ratio.median),
     effLow: round(ratio.low),
     effHigh: round(ratio.high),
@@ -240,6 +265,31 @@ async function smoke(): Promise<unknown> {
     }
   }
   return { serve: rows, verified, smoke: true };
+}
+
+interface CertificateFiles {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+}
+
+/** Self-signed, for both contestants. */
+function makeCertificate(directory: string): CertificateFiles {
+  const certificateFile = path.join(directory, 'tls.crt');
+  const keyFile = path.join(directory, 'tls.key');
+  const kind = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'.split(' ');
+  const names = ['-subj', '/CN=bench', '-keyout', keyFile, '-out', certificateFile];
+  execFileSync('openssl', [...kind, ...names], { stdio: 'pipe' });
+  return { certificateFile, keyFile };
+}
+
+function tlsLinesOf({ certificateFile, keyFile }: CertificateFiles): readonly string[] {
+  return [
+    `listen ${ADDRESS_INSIDE}:${NGINX_TLS_PORT} ssl;`,
+    `ssl_certificate ${certificateFile};`,
+    `ssl_certificate_key ${keyFile};`,
+    'ssl_protocols TLSv1.2 TLSv1.3;',
+    'ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;',
+  ];
 }
 
 function specOf(
@@ -306,7 +356,7 @@ async function verify(
 function lineOf(row: Row): string {
   const goal = row.goal === null ? '' : ` goal ${row.goal}: ${row.verdict}`;
   return (
-    `${row.sender} ${row.bytes / KIB} KiB x ${row.connections}: eff ${row.eff} [${row.effLow}, ${row.effHigh}]${goal}; ` +
+    `${row.sender}${row.tls ? ', TLS' : ''} ${row.bytes / KIB} KiB x ${row.connections}: eff ${row.eff} [${row.effLow}, ${row.effHigh}]${goal}; ` +
     `throughput ${row.throughputRatio}, p99 ${row.p99Ratio} of nginx's; ${(row.bytesPerSecond / 1e9).toFixed(2)} GB/s`
   );
 }

@@ -17,6 +17,7 @@
  *             (4) the way of a hit on an open file with a known token has no promise in it
  */
 import { LRUCache } from 'lru-cache';
+import type { Random } from '#base/random.ts';
 import {
   CHUNK_BYTES,
   encodeChunkList,
@@ -57,6 +58,7 @@ import type { TokenVerdict, ViewerVerdicts } from './viewer-verdicts.ts';
 type OnMiss = 'fetch' | 'refuse';
 
 export interface ContentHandlerDeps extends AccountDeps {
+  readonly random: Random;
   readonly answers: Answers;
   readonly verdicts: ViewerVerdicts;
   readonly grants: GrantVerdicts;
@@ -85,11 +87,14 @@ interface KnownTarget {
 }
 
 const TARGETS_MAX = 8192; // about 1 KiB each, mostly token
+const HELD_MS = 1000;
+const ANSWERS_HELD_MAX = 16_384; // a timer and a connection each
 const TOKEN_IN_QUERY = 'URISigningPackage=';
 
 export class ContentHandler {
   readonly #deps: ContentHandlerDeps;
   readonly #targets = new LRUCache<string, KnownTarget>({ max: TARGETS_MAX });
+  #answersHeld = 0;
 
   constructor(deps: ContentHandlerDeps) {
     this.#deps = deps;
@@ -156,9 +161,9 @@ export class ContentHandler {
 
   #viewer(asked: Asked, uri: string, verdict: TokenVerdict): Answer | Promise<Answer> {
     if (!verdict.ok) {
-      return verdict.refusal === 'busy'
-        ? this.#sentAway('full')
-        : this.#denied(verdict.refusal, 'this token does not open this file here');
+      if (verdict.refusal === 'busy') return this.#sentAway('full');
+      const answer = this.#denied(verdict.refusal, 'this token does not open this file here');
+      return verdict.refusal === 'token-limit' ? this.#held(answer) : answer;
     }
     const { token } = verdict;
     if (!isOfFile(asked) || asked.location.resource !== 'file' || !token.covers(uri)) {
@@ -401,6 +406,22 @@ export class ContentHandler {
     }
     this.#deps.onServed(asked.location.fileId, Math.floor(extent.start / CHUNK_BYTES));
     return new ViewerAccount(this.#deps, asked, client, extent.start === 0, release);
+  }
+
+  /**
+   * A network that floods the box with forged tokens gets its refusals late: as fast as they can be made, they would be what every
+   * running stream waits behind. Spread, so that those who wait do not come back in one moment.
+   */
+  #held(answer: Answer): Answer | Promise<Answer> {
+    const { clock, random } = this.#deps;
+    if (this.#answersHeld >= ANSWERS_HELD_MAX) return answer;
+    this.#answersHeld++;
+    return new Promise((resolve) => {
+      clock.after(HELD_MS * (0.5 + random.next()), () => {
+        this.#answersHeld--;
+        resolve(answer);
+      });
+    });
   }
 
   /** What was waited for, in the words of Server-Timing, from the request's beginning on. */

@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { callJsonOk } from '#base/io/http-client.ts';
-import { importSigningKey, type JWK } from '#base/jws.ts';
+import { importSigningKey, type JWK, type SigningKey } from '#base/jws.ts';
 import { GIB, MIB } from '#base/units.ts';
 import { signViewerToken } from '#steering/contract.ts';
 import { checkTitleListing, CHUNK_BYTES, contentPath } from '#upstream/contract.ts';
@@ -18,6 +18,7 @@ import { machineLoopback } from './namespace.ts';
 const CLI = path.join(import.meta.dirname, '..', '..', 'cli.ts');
 const ROLES = ['publish', 'planner', 'steering', 'playback', 'operator'] as const;
 const TITLE_ID = 'bench';
+const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' };
 const CALL_MS_MAX = 20_000;
 const SERVING_MS_MAX = 30_000;
 const TOKEN_SECONDS = 24 * 3600;
@@ -42,6 +43,12 @@ export interface BoxOptions {
   readonly reactiveShare?: number;
   /** Absent: one, with room for four times what was published. */
   readonly volumes?: readonly { readonly path: string; readonly capacityBytes: number }[];
+  /** A TLS listener beside the plain one. */
+  readonly tls?: {
+    readonly port: number;
+    readonly certificateFile: string;
+    readonly keyFile: string;
+  };
   /** 0: nothing is read back. Absent: the default. */
   readonly scrubBytesPerSecond?: number;
 }
@@ -151,20 +158,36 @@ export class CompleteCdn implements AsyncDisposable {
       fillWindow: { startLocal: '00:00', hours: 24, timeZone: 'Europe/Paris' },
       clusters: [{ clusterId: 'bench', prefixes: ['127.0.0.0/8'] }],
     });
-    this.#files = await this.#publishedFiles(path.join(keysDir, 'token.jwk'));
+    this.#files = await this.#publishedFiles();
   }
 
-  async #publishedFiles(tokenKeyFile: string): Promise<BenchFile[]> {
+  /** Request targets for `file` with a token of its own each; forged: nobody signed them. One a line, in a file. */
+  async targetsFile(file: BenchFile, count: number, isForged: boolean): Promise<string> {
+    const key = await this.#tokenKey();
+    const [header, body] = (await viewerToken(key)).split('.');
+    const claims = JSON.parse(Buffer.from(body, 'base64url').toString()) as { exp: number };
+    const lines: string[] = [];
+    for (let at = 0; at < count; at++) {
+      const payload = Buffer.from(JSON.stringify({ ...claims, exp: claims.exp + at }));
+      const signed = `${header}.${payload.toString('base64url')}`;
+      const signature = isForged
+        ? randomBytes(64)
+        : Buffer.from(await crypto.subtle.sign(SIGNATURE, key.privateKey, Buffer.from(signed)));
+      const token = `${signed}.${signature.toString('base64url')}`;
+      lines.push(`/;URISigningPackage=${token}${contentPath(TITLE_ID, file.fileId)}`);
+    }
+    return this.#write(isForged ? 'forged.txt' : 'crowd.txt', lines.join('\n'));
+  }
+
+  async #tokenKey(): Promise<SigningKey> {
+    const file = path.join(this.directory, 'keys', 'token.jwk');
+    return importSigningKey(JSON.parse(readFileSync(file, 'utf8')) as JWK);
+  }
+
+  async #publishedFiles(): Promise<BenchFile[]> {
     const checked = checkTitleListing(await this.#call('GET', `/v1/titles/${TITLE_ID}`));
     if (!checked.ok) throw new Error(`the listing of ${TITLE_ID}: ${checked.failure.join('; ')}`);
-    const key = await importSigningKey(JSON.parse(readFileSync(tokenKeyFile, 'utf8')) as JWK);
-    const scope = {
-      titleId: TITLE_ID,
-      durationSeconds: TOKEN_SECONDS,
-      home: 'bench',
-      reason: 'home',
-    } as const;
-    const token = await signViewerToken(key, scope, Math.floor(Date.now() / 1000));
+    const token = await viewerToken(await this.#tokenKey());
     const onDisk = new Set(readdirSync(this.originFiles));
     return checked.value.files.map(({ fileId, sizeBytes }) => {
       if (!onDisk.has(fileId)) throw new Error(`the origin lacks ${fileId}`);
@@ -204,6 +227,15 @@ export class CompleteCdn implements AsyncDisposable {
       reactiveShare: options.reactiveShare ?? 1,
       sender: options.sender,
       hotCacheBytes: 512 * MIB,
+      ...(options.tls === undefined
+        ? {}
+        : {
+            tls: {
+              listen: { address: this.address, port: options.tls.port },
+              certificateFile: options.tls.certificateFile,
+              keyFile: options.tls.keyFile,
+            },
+          }),
       ...(options.scrubBytesPerSecond === undefined
         ? {}
         : { integrity: { scrubBytesPerSecond: options.scrubBytesPerSecond } }),
@@ -310,6 +342,16 @@ export class CompleteCdn implements AsyncDisposable {
     const url = `http://${this.address}:${this.#portBase}${where}`;
     return call(method, url, body, this.#tokens['operator']);
   }
+}
+
+function viewerToken(key: SigningKey): Promise<string> {
+  const scope = {
+    titleId: TITLE_ID,
+    durationSeconds: TOKEN_SECONDS,
+    home: 'bench',
+    reason: 'home',
+  } as const;
+  return signViewerToken(key, scope, Math.floor(Date.now() / 1000));
 }
 
 async function call(

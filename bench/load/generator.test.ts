@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { loadLinux, whyNoLinux } from '#base/io/linux.ts';
@@ -48,6 +50,29 @@ function specFor(server: Server, more: Partial<LoadSpec>): LoadSpec {
     ...more,
   };
 }
+
+test('each target once, from a file, and refusals counted by status', { skip }, async () => {
+  const asked: string[] = [];
+  const server = await serve(asked);
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'nightfill-targets-'));
+  try {
+    const targetsFile = path.join(directory, 'targets');
+    const lines = Array.from({ length: 50 }, (_, at) =>
+      at % 5 === 0 ? '/missing' : `/file?${at}`,
+    );
+    writeFileSync(targetsFile, lines.join('\n'));
+    const more = { targets: [], targetsFile, isOnce: true, isAnyStatus: true, warmupMs: 0 };
+    const report = await load(specFor(server, { ...more, connections: 7, durationMs: 10_000 }));
+    assert.deepEqual(report.statuses, { 206: 40, 404: 10 });
+    assert.equal(asked.length, 50);
+    assert.equal(report.errors, 0);
+    assert.ok(report.durationMs < 10_000, 'it ends with the last answer');
+  } finally {
+    server.closeAllConnections();
+    server.close();
+    rmSync(directory, { recursive: true });
+  }
+});
 
 function load(spec: LoadSpec): Promise<LoadReport> {
   const child = spawn(process.execPath, [

@@ -9,6 +9,7 @@
  * Invariants: (1) one request is under way per connection
  *             (2) only requests that began after the warm-up and ended before the end are counted
  */
+import { readFileSync } from 'node:fs';
 import {
   EAGAIN,
   EINPROGRESS,
@@ -41,6 +42,14 @@ export interface LoadSpec {
   readonly seed: number;
   /** Requests of one connection are at least this far apart; 0: the next follows at once. */
   readonly paceMs: number;
+  /** Further targets, one a line: more than fit on a command line. */
+  readonly targetsFile?: string;
+  /** Each target once, in their order, and the run ends with the last one; absent: at random until the time is over. */
+  readonly isOnce?: boolean;
+  /** TLS 1.3: a generator of its own (tls-generator.ts). */
+  readonly isTls?: boolean;
+  /** Refusals are answers too: counted by status, not as errors. */
+  readonly isAnyStatus?: boolean;
 }
 
 export interface LoadReport {
@@ -52,6 +61,7 @@ export interface LoadReport {
   readonly latencyMs: Spread;
   readonly errors: number;
   readonly firstError: string | null;
+  readonly statuses: Readonly<Record<string, number>>; // of the answers that were complete
 }
 
 export interface Spread {
@@ -75,6 +85,7 @@ class Connection {
   headHave = 0;
   remaining = 0;
   bodyBytes = 0;
+  status = '';
   startMs = 0;
   firstByteMs = 0;
   dueMs = 0;
@@ -108,6 +119,9 @@ class Load {
   #countFromMs = 0;
   #endMs = 0;
   #waitingForPace = 0;
+  #asked = 0;
+  #answered = 0;
+  readonly #statuses: Record<string, number> = {};
 
   constructor(spec: LoadSpec, linux: Linux) {
     this.#spec = spec;
@@ -118,7 +132,9 @@ class Load {
     this.#scratch = linux.memory(64 * 1024);
     const host = spec.address.includes(':') ? `[${spec.address}]` : spec.address;
     const extra = spec.fields.map((line) => `${line}\r\n`).join('');
-    this.#prefixes = spec.targets.map(
+    const more = spec.targetsFile === undefined ? '' : readFileSync(spec.targetsFile, 'latin1');
+    const targets = [...spec.targets, ...more.split('\n').filter((line) => line !== '')];
+    this.#prefixes = targets.map(
       (target) => `GET ${target} HTTP/1.1\r\nHost: ${host}:${spec.port}\r\n${extra}`,
     );
     this.#suffix = '\r\n';
@@ -138,6 +154,7 @@ class Load {
     for (;;) {
       const now = performance.now();
       if (now >= this.#endMs || this.#errors > ERRORS_MAX) break;
+      if (this.#spec.isOnce === true && this.#answered >= this.#prefixes.length) break;
       const waitMs = this.#waitingForPace > 0 ? 1 : Math.ceil(this.#endMs - now);
       const count = this.#linux.epollWait(this.#epoll, events, waitMs);
       for (let at = 0; at < count; at++) this.#ready(this.#connections[events.slot(at)]);
@@ -190,8 +207,11 @@ class Load {
       return this.#broken(connection, `a head of more than ${HEAD_BYTES_MAX} bytes`);
     }
     const length = contentLengthOf(text, end);
-    const isGood = text.startsWith('HTTP/1.1 20') && length !== null;
-    if (!isGood || (this.#spec.rangeBytes > 0 && length !== this.#spec.rangeBytes)) {
+    connection.status = text.slice('HTTP/1.1 '.length, 'HTTP/1.1 '.length + 3);
+    const isWanted = this.#spec.rangeBytes === 0 || length === this.#spec.rangeBytes;
+    const isGood =
+      this.#spec.isAnyStatus === true || (connection.status.startsWith('20') && isWanted);
+    if (!isGood || length === null || !text.startsWith('HTTP/1.1 ')) {
       return this.#broken(connection, text.slice(0, Math.min(end, 300)));
     }
     connection.isInHead = false;
@@ -215,6 +235,8 @@ class Load {
 
   #completed(connection: Connection): void {
     const now = performance.now();
+    this.#answered++;
+    this.#statuses[connection.status] = (this.#statuses[connection.status] ?? 0) + 1;
     if (connection.startMs >= this.#countFromMs && now <= this.#endMs) {
       this.#requests++;
       this.#bytes += connection.bodyBytes;
@@ -245,7 +267,13 @@ class Load {
 
   #request(connection: Connection): void {
     const { rangeBytes, fileBytes, alignBytes } = this.#spec;
-    const prefix = this.#prefixes[this.#random.below(this.#prefixes.length)];
+    const isOnce = this.#spec.isOnce === true;
+    if (isOnce && this.#asked >= this.#prefixes.length) {
+      connection.isIdle = true;
+      return;
+    }
+    const at = isOnce ? this.#asked++ : this.#random.below(this.#prefixes.length);
+    const prefix = this.#prefixes[at];
     let text = prefix;
     if (rangeBytes > 0) {
       const places = Math.floor((fileBytes - rangeBytes) / alignBytes) + 1;
@@ -274,21 +302,23 @@ class Load {
       requests: this.#requests,
       bytes: this.#bytes,
       totalBytes: this.#totalBytes,
-      durationMs: this.#spec.durationMs,
+      durationMs:
+        this.#spec.isOnce === true ? performance.now() - this.#countFromMs : this.#spec.durationMs,
       firstByteMs: spreadOf(this.#firstBytes.subarray(0, this.#samples)),
       latencyMs: spreadOf(this.#latencies.subarray(0, this.#samples)),
       errors: this.#errors,
       firstError: this.#firstError,
+      statuses: this.#statuses,
     };
   }
 }
 
-function contentLengthOf(head: string, end: number): number | null {
+export function contentLengthOf(head: string, end: number): number | null {
   const match = /\r\ncontent-length: *(\d{1,15})\r\n/i.exec(head.slice(0, end + 2));
   return match === null ? null : Number(match[1]);
 }
 
-function spreadOf(samples: Float64Array): Spread {
+export function spreadOf(samples: Float64Array): Spread {
   samples.sort();
   return {
     p50: percentileOf(samples, 0.5),

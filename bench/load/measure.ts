@@ -100,14 +100,11 @@ async function stopChild(child: ChildProcess): Promise<void> {
   });
 }
 
-/** One load run. The server's CPU before and after it is set against every byte that arrived, warm-up included. */
-export async function measure(
-  spec: LoadSpec,
-  serverPid: number,
-  namespace: Namespace,
-): Promise<Measured> {
+/** One load run, without a look at its server. Throws where requests failed. */
+export async function load(spec: LoadSpec, namespace: Namespace, nice = 0): Promise<LoadReport> {
   const argv = [process.execPath, ...NODE_FLAGS, path.join(import.meta.dirname, 'main.ts')];
-  const command = namespace.inside(pinned('load', [...argv, JSON.stringify(spec)]));
+  const polite = nice === 0 ? [] : ['nice', '-n', String(nice)];
+  const command = namespace.inside([...polite, ...pinned('load', [...argv, JSON.stringify(spec)])]);
   const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
   const onExit = (): void => void child.kill('SIGKILL');
   process.on('exit', onExit);
@@ -115,20 +112,29 @@ export async function measure(
   let problems = '';
   child.stdout.on('data', (part: Buffer) => (output += part.toString('utf8')));
   child.stderr.on('data', (part: Buffer) => (problems += part.toString('utf8')));
-  const cpuAtStart = cpuSecondsOf(serverPid);
   const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
-  const cpuAtEnd = cpuSecondsOf(serverPid);
   process.off('exit', onExit);
   if (code !== 0) throw new Error(`the load generator ended with status ${code}:\n${problems}`);
-  const load = JSON.parse(output) as LoadReport;
-  if (load.errors > 0) {
-    throw new Error(`${load.errors} requests failed, the first: ${load.firstError}`);
+  const report = JSON.parse(output) as LoadReport;
+  if (report.errors > 0) {
+    throw new Error(`${report.errors} requests failed, the first: ${report.firstError}`);
   }
-  const cpuSeconds = cpuAtEnd - cpuAtStart;
+  return report;
+}
+
+/** One load run. The server's CPU before and after it is set against every byte that arrived, warm-up included. */
+export async function measure(
+  spec: LoadSpec,
+  serverPid: number,
+  namespace: Namespace,
+): Promise<Measured> {
+  const cpuAtStart = cpuSecondsOf(serverPid);
+  const report = await load(spec, namespace);
+  const cpuSeconds = cpuSecondsOf(serverPid) - cpuAtStart;
   return {
-    load,
+    load: report,
     cpuSeconds,
-    bytesPerSecond: load.totalBytes / ((spec.warmupMs + load.durationMs) / 1000),
-    cpuSecondsPerGb: cpuSeconds / (load.totalBytes / 1e9),
+    bytesPerSecond: report.totalBytes / ((spec.warmupMs + report.durationMs) / 1000),
+    cpuSecondsPerGb: cpuSeconds / (report.totalBytes / 1e9),
   };
 }
