@@ -13,6 +13,7 @@ import { messageOf } from '#base/outcome.ts';
 import { systemRandom } from '#base/random.ts';
 import { formatBps, formatBytes, formatDuration } from '#base/units.ts';
 import type { ApplianceStatus } from './contract.ts';
+import { addFillCommands } from './fill-commands.ts';
 import type { RunningAppliance } from './io/running-appliance.ts';
 import {
   adminTokenFile,
@@ -84,6 +85,7 @@ export function addCommands(program: Command): void {
       return act(configOf(options), name, argument === null ? '' : String(given[0]));
     });
   }
+  addFillCommands(program, appliance, configOf, call);
   appliance
     .command('doctor')
     .description('look at this machine: limits, disks, sender; each finding with what to do')

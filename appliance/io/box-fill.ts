@@ -10,17 +10,22 @@ import type { Outcome } from '#base/outcome.ts';
 import type { Random } from '#base/random.ts';
 import {
   FillSourceSchema,
+  SOURCES_FILES_MAX,
+  type FillSource,
   type FillSources,
   type HeartbeatAnswer,
   type SourcesRequest,
 } from '#control-plane/contract.ts';
+import type { FileId } from '#upstream/contract.ts';
 import { fillBudgetOf, type ApplianceConfig } from '../config.ts';
 import { BudgetDesk, type BudgetSettings } from '../fill/budget-desk.ts';
+import { grantProblem } from '../fill/grant-age.ts';
 import { ChunkFetcher } from '../fill/chunk-fetcher.ts';
 import { Filler, type FillOpening } from '../fill/filler.ts';
 import type { FillFigures } from '../fill/fill-figures.ts';
+import { fillPreview, type FillPreview } from '../fill/fill-preview.ts';
 import type { Heat } from '../fill/fill-yield.ts';
-import type { ManifestSet } from '../fill/manifest-set.ts';
+import { NO_MANIFEST, type ManifestSet } from '../fill/manifest-set.ts';
 import { SourceBook } from '../fill/source-book.ts';
 import { demandHeld, stepTurnUp, type Demand, type TurnUp } from '../fill/turn-up.ts';
 import { RateMeter } from '../report/rate-meter.ts';
@@ -33,6 +38,7 @@ import { HttpSourceClient, SOURCE_CLIENT_DEFAULTS } from './source-client.ts';
 const checkKeptSources = checker(Type.Array(FillSourceSchema, { maxItems: 256 }));
 /** Demand is added up over the whole manifest: not each second for a large one. */
 const DEMAND_FILES_PER_MS = 50;
+const PREVIEW_FILES_MAX = 5000;
 const LEFT_OUT_TOLD_MAX = 16;
 const KINDS = ['peer', 'tier', 'origin'] as const;
 
@@ -178,6 +184,12 @@ export class BoxFill {
     };
   }
 
+  /** What is wrong with the fill for good, until somebody does something about it. */
+  problems(): readonly string[] {
+    const problem = grantProblem(this.#deps.grant(), this.#deps.nowMs() / 1000);
+    return problem === null ? [] : [problem];
+  }
+
   /** What the heartbeat says beside the figures. */
   extras(): FillExtras {
     const hourlyBps = this.budget.hourlyBps;
@@ -187,6 +199,45 @@ export class BoxFill {
       ...(hourlyBps.every((cap) => cap === null) ? {} : { hourlyBps: [...hourlyBps] }),
       ...(leftOut.length === 0 ? {} : { leftOut: leftOut.slice(0, LEFT_OUT_TOLD_MAX) }),
     };
+  }
+
+  /** A dry run: asks who has what is missing, fetches nothing. */
+  async preview(): Promise<FillPreview> {
+    const { store, nowMs, ask } = this.#deps;
+    const manifest = this.#manifest ?? NO_MANIFEST;
+    const missing = manifest.order
+      .filter(({ fileId }) => store.find(fileId)?.isWhole !== true)
+      .slice(0, PREVIEW_FILES_MAX);
+    const firstSource = new Map<FileId, FillSource['kind'] | null>();
+    for (let at = 0; at < missing.length; at += SOURCES_FILES_MAX) {
+      const fileIds = missing.slice(at, at + SOURCES_FILES_MAX).map(({ fileId }) => fileId);
+      const answer = await ask({ fileIds, purpose: 'miss' }); // no delays: who would be asked in the end
+      if (!answer.ok) break;
+      for (const file of answer.value.files) {
+        firstSource.set(file.fileId, file.sources[0]?.kind ?? null);
+      }
+    }
+    return fillPreview({
+      manifest,
+      find: (fileId) => store.find(fileId),
+      entries: store.entries(),
+      firstSource,
+      hourlyBps: this.budget.hourlyBps,
+      timeZone: this.#config.fill.budget.timeZone,
+      window: this.#window,
+      nowMs: nowMs(),
+    });
+  }
+
+  /** What an operator asks for: `fill`, `fill?pause=1`, `fill/plan`. */
+  act(name: string, query: URLSearchParams): unknown {
+    if (name === 'fill/plan') return this.preview();
+    if (query.has('pause')) {
+      const isPaused = query.get('pause') === '1';
+      this.budget.pause(isPaused);
+      this.#deps.log.info({ event: isPaused ? 'fill-paused' : 'fill-resumed' }, 'by its operator');
+    }
+    return this.status();
   }
 
   async stop(): Promise<void> {

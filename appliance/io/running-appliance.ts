@@ -505,6 +505,7 @@ class Box implements RunningAppliance {
         ...this.#store.problems(),
         ...timeProblems(this.#time, clock.wallMs(), now),
         ...this.#serving.problems,
+        ...this.#fill.problems(),
         ...(this.#reporter.problem === null ? [] : [this.#reporter.problem]),
       ],
       servingBps: this.#serving.offeredBps,
