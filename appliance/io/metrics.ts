@@ -126,6 +126,25 @@ export function createMetrics(read: () => MetricsSource): () => Promise<MetricsP
     'Files of the manifest that are whole',
     (source) => source.heartbeat?.fill.filesHeld ?? 0,
   );
+  gauge(
+    'fill_rate_bits_per_second',
+    'Bits per second that the fill brings',
+    (source) => source.heartbeat?.fill.rateBps ?? 0,
+  );
+  gauge('fill_bytes_left', 'Bytes of the manifest that are not here yet', ({ heartbeat }) =>
+    heartbeat === null ? 0 : Math.max(0, heartbeat.fill.bytesWanted - heartbeat.fill.bytesHeld),
+  );
+  gauge('fill_active', 'Files being fetched', (source) => source.heartbeat?.fill.active ?? 0);
+  for (const what of ['window', 'source', 'space', 'turn', 'pause', 'budget', 'load'] as const) {
+    gauge(`fill_waits_for_${what}`, `1 while the fill waits for: ${what}`, (source) =>
+      source.heartbeat?.fill.waitingFor === what ? 1 : 0,
+    );
+  }
+  gauge(
+    'fill_sources_left_out',
+    'Sources that are not asked: bad bytes, or failing',
+    (source) => source.heartbeat?.fill.leftOut?.length ?? 0,
+  );
   gauge('miss_flights', 'Chunks being fetched on demand', (source) => source.missFlights);
   gauge('control_plane_connected', '1 while the heartbeat connection is open', (source) =>
     source.isConnected ? 1 : 0,

@@ -176,6 +176,18 @@ test('fill says how far, what it waits for, and says so where nothing moves', ()
       ALWAYS,
       'waits for space on its disks: disk full',
     ],
+    [filling({ waitingFor: 'turn' }), ALWAYS, 'waits for another box, which fetches them first'],
+    [filling({ waitingFor: 'pause' }), ALWAYS, 'waits for its operator, who paused it'],
+    [
+      filling({ rateBps: 80, bpsByKind: { peer: 60, tier: 0, origin: 20 } }),
+      ALWAYS,
+      '1 min left at 80 bit/s, 60 bit/s from its site, 20 bit/s from the origin',
+    ],
+    [
+      filling({ rateBps: 80, bpsByKind: { peer: 80, tier: 0, origin: 0 }, leftOut: ['box-9'] }),
+      ALWAYS,
+      '1 min left at 80 bit/s, from its site; left out: box-9',
+    ],
     [filling({ manifestVersion: 0 }), ALWAYS, 'waits for its plan'],
   ];
   for (const [view, fillWindow, doing] of rows) {

@@ -96,7 +96,7 @@ export function fillOf(box, fillWindow, nowMs) {
   }
   if (fill.waitingFor !== null) {
     const doing = `waits for ${waitingWords(fill.waitingFor, fillWindow, nowMs)}`;
-    const tone = fill.waitingFor === 'window' ? 'idle' : 'warn';
+    const tone = WAITS_AS_MEANT.has(fill.waitingFor) ? 'idle' : 'warn';
     return { share, files, doing: problem ? `${doing}: ${problem}` : doing, tone };
   }
   if (problem) return { share, files, doing: problem, tone: 'warn' };
@@ -107,13 +107,34 @@ export function fillOf(box, fillWindow, nowMs) {
   return {
     share,
     files,
-    doing: `${formatEta(etaMs)} left at ${formatBps(fill.rateBps)}`,
+    doing: `${formatEta(etaMs)} left at ${formatBps(fill.rateBps)}${kindWords(fill)}`,
     tone: 'ok',
   };
 }
 
+/** What nobody needs to look at: the plan, or the operator, wants it so. */
+const WAITS_AS_MEANT = new Set(['window', 'turn', 'pause', 'budget']);
+const FROM_WORDS = { peer: 'its site', tier: 'other sites', origin: 'the origin' };
+
 /**
- * @param {'window' | 'manifest' | 'source' | 'space'} what
+ * Where the bytes come from just now, and whom the box does not ask.
+ * @param {import('#appliance/contract.ts').Heartbeat['fill']} fill
+ */
+function kindWords(fill) {
+  const { bpsByKind, leftOut } = fill;
+  const from =
+    bpsByKind === undefined
+      ? []
+      : SOURCE_KINDS.filter((kind) => bpsByKind[kind] > 0).map(
+          (kind) => `${formatBps(bpsByKind[kind])} from ${FROM_WORDS[kind]}`,
+        );
+  const words = from.length < 2 ? from.map((text) => text.replace(/^.* from/, 'from')) : from;
+  const out = leftOut === undefined ? '' : `; left out: ${leftOut.join(', ')}`;
+  return `${words.length === 0 ? '' : `, ${words.join(', ')}`}${out}`;
+}
+
+/**
+ * @param {import('#appliance/contract.ts').Heartbeat['fill']['waitingFor']} what
  * @param {SiteView['fillWindow']} fillWindow
  * @param {number} nowMs
  */
@@ -121,6 +142,10 @@ function waitingWords(what, fillWindow, nowMs) {
   if (what === 'manifest') return 'a manifest';
   if (what === 'source') return 'a source that has the files';
   if (what === 'space') return 'space on its disks';
+  if (what === 'turn') return 'another box, which fetches them first';
+  if (what === 'pause') return 'its operator, who paused it';
+  if (what === 'budget') return 'its operator’s caps on the link';
+  if (what === 'load') return 'viewers to need less of it';
   const opensIn = fillWindow.opensAtMs === null ? null : fillWindow.opensAtMs - nowMs;
   return opensIn !== null && opensIn > 0
     ? `its window, in ${formatDuration(opensIn)}`
