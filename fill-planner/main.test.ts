@@ -118,7 +118,7 @@ test('a dry run shows the plan and hands nothing in', async () => {
 test('one site is shown with its gap and its prices', async () => {
   answer = { status: 200, body: sampleNight({ storageBytes: 300_000 }) };
   const told = await run('--site', 'site-1');
-  assert.match(told, /site site-1, cluster cluster-1: 1 boxes/);
+  assert.match(told, /site site-1, cluster cluster-1: 1 box\n/);
   assert.match(told, /gap +\d+\.\d{3} % of the bound/);
   assert.match(told, /one more TB of disk serves +\S+ Gbit\/s/);
   await assert.rejects(run('--site', 'nowhere'), /no site nowhere.*site-0, site-1/);
@@ -221,6 +221,41 @@ test('a refusal of the control plane is passed on in its own words', async () =>
 test('an input that is none is refused by field', async () => {
   answer = { status: 200, body: { epoch: 'x' } };
   await assert.rejects(run(), /the planner input cannot be planned: \/epoch is "x"/);
+});
+
+test('what is missing is said at once, with where it is found', async () => {
+  const program = new Command().exitOverride();
+  addCommands(program);
+  await assert.rejects(
+    program.parseAsync(['plan'], { from: 'user' }),
+    /--control-plane URL, --token-file FILE, --key-file FILE are missing\. With nightfill up .*STATE\/tokens\/planner\.token/,
+  );
+  await assert.rejects(
+    program.parseAsync(['plan', '--dry-run'], { from: 'user' }),
+    /--control-plane URL \(or --input FILE\), --token-file FILE are missing/,
+  );
+});
+
+test('a file id or a run that begins with a dash is one; a missing state directory is said', async () => {
+  answer = { status: 200, body: sampleNight() };
+  assert.match(
+    await run('explain', `-${'K'.repeat(42)}`, 'site-0'),
+    /no title of tonight has the file -K/,
+  );
+  await assert.rejects(run('explain', 'x', 'site-0', '--nonsense'), /too many arguments/);
+  await assert.rejects(run('approve', '-DI_lkEHv2sy'), /no plan -DI_lkEHv2sy in /);
+  const program = new Command().exitOverride();
+  addCommands(program);
+  const known = process.env['NIGHTFILL_STATE'];
+  delete process.env['NIGHTFILL_STATE'];
+  try {
+    await assert.rejects(
+      program.parseAsync(['plan', 'diff', 'a', 'b'], { from: 'user' }),
+      /--state DIR is missing, and \$NIGHTFILL_STATE is not set: where nights are kept/,
+    );
+  } finally {
+    if (known !== undefined) process.env['NIGHTFILL_STATE'] = known;
+  }
 });
 
 test('a date that is none is refused before anything is asked', async () => {

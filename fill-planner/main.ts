@@ -66,20 +66,23 @@ export function addCommands(program: Command): void {
     )
     .option(
       '--state <dir>',
-      'where nights are kept to compare with (default: $NIGHTFILL_STATE/planner; without either none is kept)',
+      'where nights are kept to compare with (default: $NIGHTFILL_STATE/plans, where nightfill up keeps them; without either none is kept)',
     )
     .action(planCommand);
   plan
     .command('explain <file> <site>')
     .description('why a file is, or is not, on the boxes of a site')
+    .allowUnknownOption() // one file id in 64 begins with "-"; arguments in excess are still refused
     .action((file: string, site: string) => explainCommand(file, site, plan.opts()));
   plan
     .command('diff <before> <after>')
     .description('what changes between two kept nights, by plan date or run')
+    .allowUnknownOption() // so may a run
     .action((before: string, after: string) => diffCommand(before, after, plan.opts()));
   plan
     .command('approve <run>')
     .description('hand in a plan that was held')
+    .allowUnknownOption()
     .action((run: string) => approveCommand(run, plan.opts()));
   plan
     .command('trend')
@@ -98,9 +101,9 @@ export function addCommands(program: Command): void {
 async function planCommand(flags: PlanFlags): Promise<void> {
   const isShown = flags.dryRun === true || flags.site !== undefined;
   const planDate = planDateOf(flags);
+  checkComplete(flags, isShown);
   const client = flags.controlPlane === undefined ? null : clientOf(flags);
   const key = isShown ? null : await readPlanKey(needed(flags.keyFile, '--key-file'));
-  if (!isShown && client === null) needed(flags.controlPlane, '--control-plane');
   const given = await inputOf(flags, client, planDate);
   const night = unwrap(prepareNight(given, planningOptions()));
   if (flags.site !== undefined) {
@@ -176,7 +179,7 @@ async function trendCommand(
 ): Promise<void> {
   const client = flags.controlPlane === undefined ? null : clientOf(flags);
   if (own.handIn === true) needed(flags.controlPlane, '--control-plane');
-  const stateDir = needed(stateDirOf(flags) ?? undefined, '--state');
+  const stateDir = neededStateDir(flags);
   await lookAtTrends({
     given: await inputOf(flags, client, planDateOf(flags)),
     stateDir,
@@ -194,6 +197,24 @@ function planDateOf(flags: SourceFlags): string {
     throw new Error(`--date ${planDate} is no day: a UTC date is written YYYY-MM-DD`);
   }
   return planDate;
+}
+
+/** All that is missing at once, and where it is found. */
+function checkComplete(flags: PlanFlags, isShown: boolean): void {
+  const missing = [
+    ...(flags.controlPlane === undefined && (flags.input === undefined || !isShown)
+      ? [isShown ? '--control-plane URL (or --input FILE)' : '--control-plane URL']
+      : []),
+    ...(flags.tokenFile === undefined && (flags.input === undefined || !isShown)
+      ? ['--token-file FILE']
+      : []),
+    ...(flags.keyFile === undefined && !isShown ? ['--key-file FILE'] : []),
+  ];
+  if (missing.length === 0) return;
+  throw new Error(
+    `${missing.join(', ')} ${missing.length > 1 ? 'are' : 'is'} missing. With nightfill up they are the control plane’s address that it prints, ` +
+      `STATE/tokens/planner.token and STATE/keys/plan.jwk. --dry-run needs no key and hands nothing in (nightfill plan --help)`,
+  );
 }
 
 function clientOf(flags: SourceFlags): ControlPlaneClient {
@@ -243,11 +264,19 @@ function clustersOfSite(night: PreparedNight, site: string) {
 
 function stateDirOf(flags: SourceFlags): string | null {
   const state = process.env['NIGHTFILL_STATE'];
-  return flags.state ?? (state === undefined ? null : path.join(state, 'planner'));
+  return flags.state ?? (state === undefined ? null : path.join(state, 'plans'));
 }
 
 function openStore(flags: SourceFlags): PlanStore {
-  return new PlanStore(needed(stateDirOf(flags) ?? undefined, '--state'));
+  return new PlanStore(neededStateDir(flags));
+}
+
+function neededStateDir(flags: SourceFlags): string {
+  const directory = stateDirOf(flags);
+  if (directory !== null) return directory;
+  throw new Error(
+    '--state DIR is missing, and $NIGHTFILL_STATE is not set: where nights are kept. nightfill up keeps them in STATE/plans',
+  );
 }
 
 /** A night is worth more than its record: where nothing can be kept, that is said and the plan goes out. */

@@ -138,7 +138,7 @@ export function summaryText(planDate: string, summary: NightSummary): string {
 export function siteText(site: SiteSummary): string {
   const { prices } = site;
   return [
-    `site ${site.siteId}, cluster ${site.clusterId}: ${site.boxes} boxes${tierText(site)}`,
+    `site ${site.siteId}, cluster ${site.clusterId}: ${site.boxes} ${site.boxes === 1 ? 'box' : 'boxes'}${tierText(site)}`,
     `  files           ${site.files} in ${site.copies} copies`,
     `  storage         ${formatBytes(site.usedBytes)} of ${formatBytes(site.storageBytes)}`,
     `  fill tonight    ${formatBytes(site.filledBytes)}`,
