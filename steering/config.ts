@@ -45,6 +45,11 @@ export const SteeringConfigSchema = Type.Object(
       default: [],
       description: 'who may call: role "playback" plays, role "operator" reads status and metrics',
     }),
+    countryFile: Type.Union([Type.String({ minLength: 1 }), Type.Null()], {
+      default: null,
+      description:
+        'MaxMind DB (mmdb): the country of clients in no prefix, where playback names none; null: they are placed without one',
+    }),
     dns: Type.Object(
       {
         address: Type.String({ default: '127.0.0.1' }),

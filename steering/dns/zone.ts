@@ -17,14 +17,16 @@
  */
 import { maskBytes, parseAddress } from '#base/address.ts';
 import { candidatesFor, placeOf, type Candidate, type World } from '../candidates.ts';
+import type { CountryTable } from '../country-table.ts';
 import { addressOf, type Fleet } from '../fleet.ts';
 import { hashText, mix32 } from '../hashing.ts';
-import { lookUp, lookUpScoped, unmapped } from '../place.ts';
+import { homeOf, lookUp, lookUpScoped, unmapped } from '../place.ts';
 import { rankBoxes } from '../ranking.ts';
 import {
   CLASS_IN,
   EMPTY_RESPONSE,
   lowerCase,
+  type ClientSubnet,
   RCODE,
   TYPE,
   type Query,
@@ -47,6 +49,8 @@ const NO_DATA = new Uint8Array(0);
 const HINFO_DATA = Buffer.from('\x07RFC8482\x00', 'latin1');
 
 export interface Zone {
+  /** Where a client is that no prefix covers; null: only prefixes tell. */
+  readonly countries: CountryTable | null;
   readonly labels: readonly string[]; // lower case
   readonly nameServers: readonly NameServer[];
   readonly steerAddresses: readonly Uint8Array[];
@@ -63,9 +67,10 @@ export interface ZoneOptions {
   readonly steerAddresses: readonly string[];
 }
 
-export function createZone(options: ZoneOptions): Zone {
+export function createZone(options: ZoneOptions, countries: CountryTable | null = null): Zone {
   const labels = lowerCase(options.zone).split('.');
   return {
+    countries,
     labels,
     nameServers: options.nameServers.map(({ name, addresses }) => ({
       labels: [...lowerCase(name).split('.'), ...labels],
@@ -135,7 +140,7 @@ function atName(
   if (name === 'v' || isApplianceName) {
     if (world === null) return { ...base, rcode: RCODE.servFail, ede: EDE.notReady };
     if (name === 'v') {
-      const { addresses, scopeBits } = bestBoxes(world, query, resolver);
+      const { addresses, scopeBits } = bestBoxes(zone, world, query, resolver);
       return found(addressRecords(owner, addresses, TTL_SECONDS.best), {
         scopeBits: base.scopeBits === null ? null : scopeBits,
         ede: world.load.isStale ? EDE.stale : null,
@@ -159,6 +164,7 @@ function atName(
 
 /** The boxes for the client behind a query, in order of preference. */
 function bestBoxes(
+  { countries }: Zone,
   world: World,
   query: Query,
   resolver: Uint8Array,
@@ -171,11 +177,17 @@ function bestBoxes(
   const scoped = isAnonymous
     ? { cover: lookUp(fleet.prefixes, resolver), scopeBits: 0 }
     : lookUpScoped(fleet.prefixes, subnet.address, subnet.sourceBits);
+  const located =
+    countries === null || homeOf(fleet.prefixes, scoped.cover) !== null
+      ? NOWHERE
+      : countries.look(isAnonymous ? unmapped(resolver) : subnet.address);
+  // Leaves of both tables cut the address space: the deeper of the two overlaps no other answer either.
+  const scopeBits = isAnonymous ? 0 : deeper(scoped.scopeBits, located.bits, subnet);
   const block = isAnonymous
     ? unmapped(resolver)
-    : maskBytes(subnet.address, Math.min(scoped.scopeBits, subnet.sourceBits));
+    : maskBytes(subnet.address, Math.min(scopeBits, subnet.sourceBits));
   // The family of an answer is what was asked for: A for IPv4, AAAA for IPv6; the client has both or would not ask.
-  const place = placeOf(fleet, scoped.cover, 6, null);
+  const place = placeOf(fleet, scoped.cover, 6, located.country);
   const isOfFamily = ({ appliance }: Candidate): boolean =>
     appliance.address?.length === bytesWanted;
   const key = mix32(hashText(block.join('.')));
@@ -192,7 +204,15 @@ function bestBoxes(
     const origin = addressOf(fleet.snapshot.origin.baseUrl);
     if (origin?.length === bytesWanted) addresses.push(origin);
   }
-  return { addresses, scopeBits: scoped.scopeBits };
+  return { addresses, scopeBits };
+}
+
+const NOWHERE = { country: null, bits: 0 } as const;
+const SCOPE_BITS_MAX = { 4: 24, 16: 56 } as const; // what resolvers send, and what privacy asks for
+
+function deeper(prefixBits: number, countryBits: number, { address }: ClientSubnet): number {
+  const most = SCOPE_BITS_MAX[address.length === 4 ? 4 : 16];
+  return Math.max(prefixBits, Math.min(countryBits, most));
 }
 
 const addressesOfFleet = new WeakMap<Fleet, ReadonlyMap<string, Uint8Array | null>>();

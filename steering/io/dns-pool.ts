@@ -4,11 +4,14 @@
  * Each thread has its own counters and rate limits; the prefix table lies in memory that they share, the rest of a
  * world is small and sent to each.
  */
+import { readFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
+import { messageOf } from '#base/outcome.ts';
 import type { FleetSnapshot } from '#control-plane/contract.ts';
 import type { World } from '../candidates.ts';
+import { openCountryTable, type CountryTable } from '../country-table.ts';
 import { CookieJar } from '../dns/cookie.ts';
 import { RATE_LIMITS, RateLimit, type RateLimits } from '../dns/rate-limit.ts';
 import { Responder, type DnsCounters } from '../dns/responder.ts';
@@ -23,6 +26,7 @@ export interface DnsPlan {
   readonly port: number;
   readonly zone: ZoneOptions;
   readonly cookieSecret: Uint8Array;
+  readonly countryFile?: string | null; // each thread reads it
   readonly rateLimited: boolean;
   readonly seed: number;
   readonly sharesPort: boolean;
@@ -53,9 +57,22 @@ const NO_COUNTERS: DnsCounters = {
   byRcode: {},
 };
 
+/** Throws with what to do where the file is no such database. */
+export function readCountries(file: string | null): CountryTable | null {
+  if (file === null) return null;
+  try {
+    return openCountryTable(readFileSync(file));
+  } catch (thrown) {
+    throw new Error(
+      `cannot read the country database ${file}: ${messageOf(thrown)}; give a MaxMind DB (mmdb) in countryFile, or null`,
+      { cause: thrown },
+    );
+  }
+}
+
 export function createResponder(plan: DnsPlan, limits: RateLimits = RATE_LIMITS): Responder {
   return new Responder({
-    zone: createZone(plan.zone),
+    zone: createZone(plan.zone, readCountries(plan.countryFile ?? null)),
     cookies: new CookieJar(plan.cookieSecret),
     rateLimit: plan.rateLimited ? new RateLimit(limits, plan.seed) : null,
   });

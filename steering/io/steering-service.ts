@@ -41,7 +41,8 @@ import { LoadLedger, LOAD_EPOCH_MS } from '../load.ts';
 import { openSession, sealSession } from '../session-blob.ts';
 import { TokenMint } from '../signing.ts';
 import { DecisionLogFile } from './decision-log-file.ts';
-import { DnsPool } from './dns-pool.ts';
+import { withCountry, type CountryTable } from '../country-table.ts';
+import { DnsPool, readCountries } from './dns-pool.ts';
 import { FleetKeeper } from './fleet-keeper.ts';
 import { FleetStream } from './fleet-stream.ts';
 import { createHttpServer } from './http-server.ts';
@@ -84,6 +85,7 @@ export class SteeringService {
   readonly #evidence: OwnEvidence;
   readonly #stream: FleetStream;
   readonly #dns: DnsPool;
+  readonly #countries: CountryTable | null;
   readonly #decisions: DecisionLogFile;
   readonly #http: FastifyInstance;
   readonly #ttl: TtlPolicy;
@@ -143,6 +145,7 @@ export class SteeringService {
       isControlPlaneGone: () => this.#isControlPlaneGone(),
       onWorse: () => this.#refreeze(),
     });
+    this.#countries = readCountries(deps.config.countryFile);
     this.#dns = createDns(deps);
     this.#decisions = new DecisionLogFile({
       directory: path.join(stateDir, 'decisions'),
@@ -206,8 +209,10 @@ export class SteeringService {
     const world = this.#world;
     if (world === null) return null;
     const { clock } = this.#deps;
-    const decision = decidePlay(world, request);
-    this.#decisions.play(world, request, decision);
+    // What the country table says becomes a part of the request: a replay needs no such table.
+    const located = withCountry(world.fleet, request, this.#countries);
+    const decision = decidePlay(world, located);
+    this.#decisions.play(world, located, decision);
     if (decision.kind === 'refused') {
       this.#counts.playRefused++;
       return decision;
@@ -340,6 +345,7 @@ function createDns({ config, random, clock, log, blobSecret }: SteeringDeps): Dn
       port,
       zone: zoneOf(config),
       cookieSecret: blobSecret,
+      countryFile: config.countryFile,
       rateLimited,
       seed: random.below(2 ** 31),
     },
