@@ -177,6 +177,13 @@ export const ApplianceConfigSchema = Type.Object(
           description:
             'a viewer leaves a 404 at once and a silent box late: better to say no in time',
         }),
+        retryShare: Type.Number({
+          minimum: 0,
+          maximum: 1,
+          default: 0.2,
+          description:
+            'share of viewers’ fetches that may be tried again at another source: when all fail at once, twice the load helps nobody',
+        }),
         flightsMax: Type.Integer({
           minimum: 1,
           maximum: 10_000,

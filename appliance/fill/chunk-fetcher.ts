@@ -5,6 +5,7 @@
  * Invariants: (1) nothing is passed on that was not verified against the file's chunk list
  *             (2) a source whose bytes do not match is blamed by name, and another one goes on from the same chunk
  *             (3) each source is tried at most once per run: the loop ends
+ *             (4) a viewer's fetch that failed is tried again only while the retry budget lasts; the fill has time
  */
 import type { Clock } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
@@ -18,6 +19,7 @@ import {
   type TitleId,
 } from '#upstream/contract.ts';
 import { verifyChunk, type VerifiedChunk } from '../store/verified-chunk.ts';
+import { RetryBudget } from './retry-budget.ts';
 import type { SourceBook } from './source-book.ts';
 import type { SourceClient } from './source-client.ts';
 
@@ -39,15 +41,19 @@ export interface ChunkFetcherDeps {
   readonly book: SourceBook;
   readonly client: SourceClient;
   readonly ledger: FetchLedger;
+  /** Share of viewers' fetches that may go on at another source after a failure. */
+  readonly retryShare: number;
 }
 
 type Sink = (chunk: VerifiedChunk, source: FillSource) => Promise<'go-on' | 'stop'>;
 
 export class ChunkFetcher {
   readonly #deps: ChunkFetcherDeps;
+  readonly #retries: RetryBudget;
 
   constructor(deps: ChunkFetcherDeps) {
     this.#deps = deps;
+    this.#retries = new RetryBudget(deps.retryShare);
   }
 
   /** The chunk list of a file that is not here, from the first source that has it. Checked against the id. */
@@ -90,8 +96,14 @@ export class ChunkFetcher {
     const problems: string[] = [];
     let isLacking = true;
     let next = first;
+    let hasFailed = false;
+    if (purpose === 'miss') this.#retries.began();
     for (const source of await this.#sources(file.fileId, purpose)) {
       if (signal?.aborted === true) break;
+      if (purpose === 'miss' && hasFailed && !this.#retries.take()) {
+        problems.push('too many fetches fail at present: this one is not tried again');
+        break;
+      }
       let isStopped = false;
       let isCorrupt = false;
       let bytesHere = 0;
@@ -118,6 +130,7 @@ export class ChunkFetcher {
         this.#blame(source, file.fileId, `chunk ${next} does not match its hash`);
         problems.push(`${source.id}: chunk ${next} does not match its hash`);
         isLacking = false;
+        hasFailed = true;
         continue;
       }
       if (outcome.ok || isStopped) {
@@ -126,7 +139,9 @@ export class ChunkFetcher {
       }
       this.#noteFailure(source, outcome.failure);
       problems.push(outcome.failure.detail);
-      isLacking &&= outcome.failure.code === 'source-lacks-file';
+      const lacks = outcome.failure.code === 'source-lacks-file';
+      isLacking &&= lacks;
+      hasFailed ||= !lacks;
     }
     return failed(noSource(file.fileId, problems, isLacking));
   }

@@ -100,6 +100,7 @@ export class BoxFill {
       book: this.book,
       client: this.sources,
       ledger: counters,
+      retryShare: config.miss.retryShare,
     });
     this.budget = new BudgetDesk(
       {

@@ -1,13 +1,14 @@
 /**
  * Looks at the machine that a box shall run on: each finding with what to do about it. Changes nothing.
  */
-import { readFileSync, statfsSync } from 'node:fs';
+import { readFileSync, statfsSync, statSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
 import { loadLinux, whyNoLinux } from '#base/io/linux.ts';
 import { messageOf } from '#base/outcome.ts';
 import { formatBytes, GIB } from '#base/units.ts';
 import type { ApplianceConfig } from '../config.ts';
+import { expiryProblem, readCertificate } from './certificate.ts';
 
 export interface Finding {
   readonly level: 'ok' | 'advice' | 'problem';
@@ -23,6 +24,7 @@ export function examine(config: ApplianceConfig): readonly Finding[] {
     ...runtime(config),
     ...openFiles(config),
     ...config.volumes.flatMap((volume) => disk(volume.path, volume.capacityBytes)),
+    ...certificate(config),
     clock(),
   ];
 }
@@ -145,6 +147,35 @@ function mountOf(
     }
   }
   return best;
+}
+
+function certificate({ tls }: ApplianceConfig): readonly Finding[] {
+  if (tls === undefined) {
+    const todo =
+      'give "tls" a certificate where viewers’ pages are https: browsers block plain HTTP there';
+    return [{ level: 'advice', what: 'no TLS listener', todo }];
+  }
+  const read = readCertificate(tls);
+  if (!read.ok) {
+    const todo = 'the box does not start with it; a running one keeps its old certificate';
+    return [{ level: 'problem', what: read.failure.detail, todo }];
+  }
+  const { notAfterMs, names } = read.value;
+  const findings: Finding[] = [];
+  const problem = expiryProblem(read.value, Date.now());
+  if (problem !== null) {
+    const todo = 'renew it; the box reads both files again when they change';
+    findings.push({ level: 'problem', what: problem, todo });
+  } else {
+    const until = new Date(notAfterMs).toISOString();
+    const path = 'TLS 1.3 and 1.2 by node:tls, portable path';
+    findings.push({ level: 'ok', what: `${path}: ${names.join(', ')}, until ${until}` });
+  }
+  if ((statSync(tls.keyFile).mode & 0o007) !== 0) {
+    const todo = `chmod o= ${tls.keyFile}`;
+    findings.push({ level: 'problem', what: `everybody may read the key ${tls.keyFile}`, todo });
+  }
+  return findings;
 }
 
 function clock(): Finding {

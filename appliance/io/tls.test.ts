@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { connect as connectPlain, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,7 @@ import { after, describe, test } from 'node:test';
 import { connect, type SecureVersion, type TLSSocket } from 'node:tls';
 import { CHUNK_BYTES, signedContentUrl } from '#upstream/contract.ts';
 import { readCertificate } from './certificate.ts';
+import { examine } from './doctor.ts';
 import { HotChunks } from './hot-chunks.ts';
 import { PortableSender } from './portable-sender.ts';
 import { senderContract } from './sender-contract.ts';
@@ -141,6 +142,30 @@ describe('TLS', { skip: NO_OPENSSL }, () => {
       keyFile: other.keyFile,
     };
     await assert.rejects(world.start({ tls }), /other\.key does not belong to .*box\.crt/);
+  });
+
+  test('doctor says which names, until when, who may read the key, and what does not fit', async () => {
+    await using world = await World.open();
+    const other = makeCertificate(directory, 'examined');
+    const found = (tls: object | undefined): string =>
+      examine(world.config(tls === undefined ? {} : { tls }))
+        .map(({ level, what }) => `${level}: ${what}`)
+        .join('\n');
+    const listen = { address: '127.0.0.1', port: 0 };
+    assert.match(
+      found({ listen, ...other }),
+      /ok: TLS 1\.3 and 1\.2 .*: localhost, 127\.0\.0\.1, until 20/,
+    );
+    chmodSync(other.keyFile, 0o644);
+    assert.match(
+      found({ listen, ...other }),
+      /problem: everybody may read the key .*examined\.key/,
+    );
+    assert.match(
+      found({ listen, ...files!, keyFile: other.keyFile }),
+      /problem: the key .* does not belong/,
+    );
+    assert.match(found(undefined), /advice: no TLS listener/);
   });
 
   test('who never shakes hands, or speaks no TLS, is closed and counted', async () => {
