@@ -147,6 +147,45 @@ export const ControlPlaneConfigSchema = Type.Object(
       },
       { additionalProperties: false, default: {}, description: 'the policy for routes (BMP)' },
     ),
+    rollout: Type.Object(
+      {
+        canarySites: Type.Array(Type.String({ maxLength: 64 }), {
+          default: [],
+          maxItems: 1000,
+          description: 'sites that get a night’s plans first; empty: every box at once',
+        }),
+        share: Type.Number({
+          default: 0.1,
+          minimum: 0,
+          maximum: 1,
+          description: 'of the other boxes, in the second stage',
+        }),
+        holdMinutes: Type.Number({
+          default: 120,
+          minimum: 0,
+          description: 'how long each stage is watched before the next',
+        }),
+        missRiseMax: Type.Number({
+          default: 0.05,
+          minimum: 0,
+          maximum: 1,
+          description:
+            'by how much the share of bytes fetched on demand may rise before the plans are taken back',
+        }),
+      },
+      {
+        additionalProperties: false,
+        default: {},
+        description: 'how a night’s plans reach the fleet: canary sites, a share of it, the rest',
+      },
+    ),
+    openCallsPerSecond: Type.Integer({
+      default: 20,
+      minimum: 1,
+      maximum: 1_000_000,
+      description:
+        'enrolment, token and connection calls a second from one address, five times as many at once; a proxy in front of many boxes needs more',
+    }),
     fastTrackBytesPerHour: Type.Integer({
       default: 5_000_000_000,
       minimum: 0,

@@ -8,7 +8,12 @@ import { runDaemon } from '#base/io/daemon.ts';
 import { createLogger } from '#base/log.ts';
 import { configRelations, ControlPlaneConfigSchema, type ControlPlaneConfig } from './config.ts';
 import { initKeyFiles } from './io/key-files.ts';
-import { addApplianceCommands, addManifestCommands, addTakedown } from './io/operator-commands.ts';
+import {
+  addApplianceCommands,
+  addManifestCommands,
+  addRecords,
+  addTakedown,
+} from './io/operator-commands.ts';
 
 export { addApplianceCommands };
 
@@ -35,6 +40,7 @@ export function addCommands(program: Command): void {
     });
   addTakedown(program);
   addManifestCommands(program);
+  addRecords(program);
 }
 
 async function runControlPlane(config: ControlPlaneConfig): Promise<void> {

@@ -15,8 +15,7 @@ import { openAccessToken, serviceOf, type ControlPlaneKeys } from '../trust.ts';
 import { HttpProblem } from './http-problem.ts';
 
 const ADDRESSES_KEPT = 10_000;
-const OPEN_CALLS_BURST = 100; // enrolment and token calls without a key that we know yet, per address
-const OPEN_CALLS_PER_SECOND = 20;
+const OPEN_CALLS_BURST_SECONDS = 5; // of what an address may do in a second, saved up
 
 export class Authentication {
   readonly #config: ControlPlaneConfig;
@@ -102,14 +101,15 @@ export class Authentication {
     const nowMs = this.#clock.monotonicMs();
     let budget = this.#budgets.get(request.ip);
     if (budget === undefined) {
-      budget = new TokenBucket(OPEN_CALLS_BURST, OPEN_CALLS_PER_SECOND, nowMs);
+      const perSecond = this.#config.openCallsPerSecond;
+      budget = new TokenBucket(OPEN_CALLS_BURST_SECONDS * perSecond, perSecond, nowMs);
       this.#budgets.set(request.ip, budget);
     }
     if (budget.take(nowMs)) return;
     throw new HttpProblem(
       429,
       'too-many-requests',
-      `more than ${OPEN_CALLS_PER_SECOND} calls a second from ${request.ip}: wait a second`,
+      `more than ${this.#config.openCallsPerSecond} calls a second from ${request.ip}: wait a second`,
       { 'retry-after': '1' },
     );
   }

@@ -194,6 +194,20 @@ const MIGRATIONS: readonly string[] = [
     who TEXT NOT NULL
   );
   `,
+  `
+  CREATE TABLE plans_waiting (      -- of a run that is rolled out in stages
+    appliance_id TEXT PRIMARY KEY REFERENCES appliances (appliance_id) ON DELETE CASCADE,
+    run TEXT NOT NULL,
+    order_version TEXT NOT NULL REFERENCES orders (order_version),
+    content TEXT NOT NULL
+  ) WITHOUT ROWID;
+  CREATE TABLE plans_before (       -- what a box had before the run that is rolled out
+    appliance_id TEXT PRIMARY KEY REFERENCES appliances (appliance_id) ON DELETE CASCADE,
+    run TEXT NOT NULL,
+    order_version TEXT NOT NULL REFERENCES orders (order_version),
+    content TEXT NOT NULL
+  ) WITHOUT ROWID;
+  `,
 ];
 
 export function openDatabase(file: string): Db {

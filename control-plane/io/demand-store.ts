@@ -71,6 +71,16 @@ export class DemandStore {
     return this.#sql.daysBetween.all(from, planDate);
   }
 
+  dayOf(day: string): readonly DayDemand[] {
+    return this.#sql.daysBetween.all(day, day);
+  }
+
+  quartersOf(day: string): ReturnType<DemandStore['quarters']> {
+    const from = Date.parse(day) / 1000;
+    const until = from + DAY_MS / 1000;
+    return this.quarters(from).filter(({ quarter }) => quarter < until);
+  }
+
   /** Bytes and starts by home and reason since a quarter: what was served where, and why not at home. */
   quarters(sinceSeconds: number): readonly {
     readonly quarter: number;

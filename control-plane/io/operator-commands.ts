@@ -3,11 +3,13 @@
  */
 import type { Command } from 'commander';
 import { sleep, systemClock } from '#base/clock.ts';
+import { DAY_MS } from '#base/units.ts';
 import type { DenialKind } from '../contract.ts';
 import { denialLine, denialLines } from '../denial-report.ts';
 import type { DenialView } from '../denials.ts';
 import type { InventoryAnswer } from './inventory-routes.ts';
 import type { ManifestDifference } from './manifests.ts';
+import type { DayRecords } from './records-export.ts';
 import { OperatorClient, withOperatorOptions, type OperatorOptions } from './operator-client.ts';
 
 const WATCH_MS = 10_000; // a takedown takes a second or two; what is slower is shown as it stands
@@ -88,6 +90,35 @@ export function addManifestCommands(program: Command): void {
       if (options.json === true) console.log(JSON.stringify(answer, null, 2));
       else printInventory(answer as InventoryAnswer);
     });
+}
+
+export function addRecords(program: Command): void {
+  const records = program.command('records').description('what was watched, day by day');
+  withOperatorOptions(records.command('export'))
+    .argument('<directory>', 'where day=YYYY-MM-DD/demand.parquet and quarters.parquet are written')
+    .requiredOption('--from <date>', 'first UTC day')
+    .option('--to <date>', 'last UTC day (default: the first)')
+    .description('writes whole days as Parquet, for DuckDB and whatever else reads it')
+    .action(async (directory: string, options: OperatorOptions & RecordsOptions) => {
+      const { exportDays } = await import('./records-export.ts');
+      const client = new OperatorClient(options);
+      const last = Date.parse(options.to ?? options.from);
+      if (!(Date.parse(options.from) <= last))
+        throw new Error('--from and --to are no days in order');
+      for (let atMs = Date.parse(options.from); atMs <= last; atMs += DAY_MS) {
+        const day = new Date(atMs).toISOString().slice(0, 10);
+        const answer = (await client.call('GET', `/v1/records?day=${day}`)) as DayRecords;
+        const [written] = await exportDays(directory, [answer]);
+        console.log(
+          `${written}: ${answer.files.length} files by home, ${answer.quarters.length} quarters`,
+        );
+      }
+    });
+}
+
+interface RecordsOptions {
+  readonly from: string;
+  readonly to?: string;
 }
 
 interface HistoryLine {

@@ -54,7 +54,13 @@ export class PlanStore {
     return row === undefined ? null : planSetOf(row);
   }
 
-  take(set: PlanSet, contentKey: string, takenInAtMs: number): void {
+  /** `isFirst`: whose plan is in use at once; the others' wait for `promote`, but for boxes without any plan. */
+  take(
+    set: PlanSet,
+    contentKey: string,
+    takenInAtMs: number,
+    isFirst: (applianceId: string) => boolean = () => true,
+  ): void {
     this.#db.transaction(() => {
       this.#sql.setInsert.run(
         set.run,
@@ -67,11 +73,49 @@ export class PlanStore {
       for (const order of set.orders) {
         this.#sql.orderPut.run(order.orderVersion, JSON.stringify(order));
       }
+      this.#sql.waitingClear.run();
+      this.#sql.beforeClear.run();
       for (const plan of set.plans) {
-        this.#sql.planPut.run(plan.applianceId, set.run, plan.orderVersion, JSON.stringify(plan));
+        const { applianceId, orderVersion } = plan;
+        const row = [applianceId, set.run, orderVersion, JSON.stringify(plan)] as const;
+        if (isFirst(applianceId) || this.#sql.runGet.get(applianceId) === undefined) {
+          this.#sql.beforePut.run(applianceId);
+          this.#sql.planPut.run(...row);
+        } else this.#sql.waitingPut.run(...row);
       }
       this.#sql.ordersForget.run();
     })();
+  }
+
+  /** Waiting plans of these boxes are in use from here on. */
+  promote(isWanted: (applianceId: string) => boolean): void {
+    this.#db.transaction(() => {
+      for (const { appliance_id: applianceId } of this.#sql.waitingAll.all()) {
+        if (!isWanted(applianceId)) continue;
+        this.#sql.beforePut.run(applianceId);
+        this.#sql.waitingPromote.run(applianceId);
+        this.#sql.waitingDelete.run(applianceId);
+      }
+    })();
+  }
+
+  /** Every box that has a plan of this run gets the one that it had before; how many. What waits is dropped. */
+  rollBack(run: string): number {
+    return this.#db.transaction(() => {
+      this.#sql.waitingClear.run();
+      const { changes } = this.#sql.beforeRestore.run(run);
+      this.#sql.beforeClear.run();
+      return changes;
+    })();
+  }
+
+  rolloutState(): unknown {
+    const row = this.#sql.rolloutGet.get();
+    return row === undefined ? null : (JSON.parse(row.value) as unknown);
+  }
+
+  keepRolloutState(state: unknown): void {
+    this.#sql.rolloutPut.run(JSON.stringify(state));
   }
 
   plan(applianceId: string): StoredPlan | null {
@@ -190,12 +234,32 @@ function statements(db: Db) {
     ),
     ordersForget: db.prepare<[]>(
       `DELETE FROM orders WHERE order_version NOT IN
-         (SELECT order_version FROM plans UNION SELECT order_version FROM manifest_versions)`,
+         (SELECT order_version FROM plans UNION SELECT order_version FROM manifest_versions
+          UNION SELECT order_version FROM plans_waiting UNION SELECT order_version FROM plans_before)`,
     ),
     planPut: db.prepare<[string, string, string, string]>(
       `INSERT INTO plans VALUES (?, ?, ?, ?) ON CONFLICT (appliance_id) DO UPDATE SET
          run = excluded.run, order_version = excluded.order_version, content = excluded.content`,
     ),
+    waitingClear: db.prepare<[]>('DELETE FROM plans_waiting'),
+    waitingPut: db.prepare<[string, string, string, string]>(
+      'INSERT OR REPLACE INTO plans_waiting VALUES (?, ?, ?, ?)',
+    ),
+    waitingAll: db.prepare<[], { appliance_id: string }>('SELECT appliance_id FROM plans_waiting'),
+    waitingPromote: db.prepare<[string]>(
+      'INSERT OR REPLACE INTO plans SELECT * FROM plans_waiting WHERE appliance_id = ?',
+    ),
+    waitingDelete: db.prepare<[string]>('DELETE FROM plans_waiting WHERE appliance_id = ?'),
+    beforeClear: db.prepare<[]>('DELETE FROM plans_before'),
+    beforePut: db.prepare<[string]>(
+      'INSERT OR IGNORE INTO plans_before SELECT * FROM plans WHERE appliance_id = ?',
+    ),
+    beforeRestore: db.prepare<[string]>(
+      `INSERT OR REPLACE INTO plans SELECT * FROM plans_before WHERE appliance_id IN
+         (SELECT appliance_id FROM plans WHERE run = ?)`,
+    ),
+    rolloutGet: db.prepare<[], { value: string }>("SELECT value FROM meta WHERE name = 'rollout'"),
+    rolloutPut: db.prepare<[string]>("INSERT OR REPLACE INTO meta VALUES ('rollout', ?)"),
     planGet: db.prepare<[string], { run: string; content: string }>(
       'SELECT run, content FROM plans WHERE appliance_id = ?',
     ),

@@ -23,6 +23,7 @@ import type { Manifests } from './manifests.ts';
 import type { PlanStore } from './plan-store.ts';
 import type { PlanningRuns } from './planning-runs.ts';
 import type { RouteDesk } from './route-desk.ts';
+import type { RolloutDesk } from './rollout-desk.ts';
 import type { SignedClock } from './signed-clock.ts';
 import type { SnapshotPublisher } from './snapshot-publisher.ts';
 import type { Store } from './store.ts';
@@ -34,6 +35,7 @@ export interface Plane {
   readonly log: Logger;
   readonly store: Store;
   readonly plans: PlanStore;
+  readonly rollout: RolloutDesk;
   readonly demand: DemandStore;
   readonly denials: DenialDesk;
   readonly fastTrack: FastTrackDesk;

@@ -82,6 +82,11 @@ export function plannerRoutes(server: Server, plane: Plane): void {
     return reply.code(202).send({ started: true, planning: planning.state });
   });
 
+  server.get('/v1/rollout', (request) => {
+    authentication.serviceOfAny(request, ['operator', 'planner']);
+    return { rollout: plane.rollout.state };
+  });
+
   server.get('/v1/plan-now', (request) => {
     authentication.service(request, 'operator');
     return { planning: planning.state };
@@ -124,7 +129,7 @@ async function takePlanSet(
       `the plan set of ${set.planDate} is refused whole, the plans in use stay: ${intake.problems.join('; ')}`,
     );
   }
-  plans.take(set, intake.contentKey, clock.wallMs());
+  plane.rollout.take(set, intake.contentKey);
   log.info({ run: set.run, planDate: set.planDate, appliances }, 'plan set taken in');
   plane.audit(
     who,

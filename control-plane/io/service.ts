@@ -50,13 +50,16 @@ import { PlanStore } from './plan-store.ts';
 import { registryRoutes } from './registry-routes.ts';
 import { RouteDesk } from './route-desk.ts';
 import { routeRoutes } from './route-routes.ts';
+import { RecordsKeeper, recordsRoutes } from './records-desk.ts';
 import { releaseRoutes } from './release-routes.ts';
+import { RolloutDesk } from './rollout-desk.ts';
 import { SignedClock } from './signed-clock.ts';
 import { SnapshotPublisher } from './snapshot-publisher.ts';
 import { nextPrefixesVersion, Store } from './store.ts';
 
 const STATE_FORMAT = '1';
 const TICK_MS = 250; // silence is noticed within 3 s + this
+const ROLLOUT_PERIOD_MS = 10 * SECOND_MS;
 const INVENTORY_PERIOD_MS = 6 * HOUR_MS; // an alarm per box and quarter of a day, not per minute
 const REVOKED = 'revoked by the operator';
 const KEEP_HOLDINGS_MS = 10 * SECOND_MS;
@@ -164,6 +167,7 @@ async function assemble(
     log,
     store,
     plans,
+    rollout: new RolloutDesk({ config: config.rollout, plans, fleet, alarms, clock, log }),
     demand,
     denials,
     fastTrack,
@@ -339,6 +343,7 @@ async function buildServer(plane: Plane, boxes: HeartbeatConnections): Promise<S
   plannerRoutes(server, plane);
   denialRoutes(server, plane);
   releaseRoutes(server, plane);
+  recordsRoutes(server, plane);
   inventoryRoutes(server, plane);
   fleetRoutes(server, plane, boxes);
   await pageRoutes(server, plane);
@@ -381,6 +386,7 @@ class RunningControlPlane implements ControlPlane {
     planning.start();
     this.plane.routes.start();
     this.#parts.origin.start();
+    const records = new RecordsKeeper(this.plane);
     const forget = (): void => {
       demand.forgetOld(clock.wallMs());
       store.forgetExpiredTokens(clock.wallMs());
@@ -401,6 +407,8 @@ class RunningControlPlane implements ControlPlane {
         const nowSeconds = Math.floor(clock.wallMs() / SECOND_MS);
         if (this.plane.paths.fold(nowSeconds)) publisher.changed('soon');
       }),
+      clock.every(HOUR_MS, () => void records.look()),
+      clock.every(ROLLOUT_PERIOD_MS, () => this.plane.rollout.look()),
       clock.every(INVENTORY_PERIOD_MS, () => lookAtInventories(this.plane)),
     );
     const bound = this.#server.addresses()[0];

@@ -75,6 +75,22 @@ test('records add up per file, home and day, and per quarter, home and reason', 
   );
 });
 
+test('a day of records is given whole, with the files by name', async (t) => {
+  const rig = await Rig.start(t);
+  await rig.putSite();
+  await rig.publish(exampleListing('film', ['a']));
+  const box = await rig.box('box-1');
+  await box.viewRecords({ spoolId: 's', sequence: 1, records: [record()] });
+  const day = new Date(QUARTER * 1000).toISOString().slice(0, 10);
+  const answer = await rig.call('GET', `/v1/records?day=${day}`, 'planner');
+  assert.deepEqual(answer.body['files'], [
+    { fileId: exampleFileId('a'), titleIds: 'film', home: 'paris', bytes: 100, starts: 1 },
+  ]);
+  assert.equal((answer.body['quarters'] as unknown[]).length, 1);
+  assert.equal((await rig.call('GET', '/v1/records?day=2020-01-01', 'operator')).status, 200);
+  assert.equal((await rig.call('GET', `/v1/records?day=${day}`, null)).status, 401);
+});
+
 test('a batch that is not what the contract says is refused whole', async (t) => {
   const rig = await Rig.start(t);
   await rig.putSite();
