@@ -239,6 +239,40 @@ test('a file larger than any disk is named once per cluster and planned nowhere'
   for (const ordinals of expanded(planSet, input).values()) assert.ok(!ordinals.includes(0));
 });
 
+test('a night whose records jump is planned from the last good forecast, and that is said', () => {
+  const input = sampleNight({ titles: 30, filesPerTitle: 2, days: 24 });
+  const spoilt = input.demand.map((record) =>
+    record.day === '2026-11-19'
+      ? { ...record, bytes: record.bytes * (record.ordinal % 2) * 50 }
+      : record,
+  );
+  const told = planned({ ...input, demand: spoilt }).summary.problems.join('\n');
+  assert.match(
+    told,
+    /the forecast of 2026-11-18 is used, the last good one: the error of 2026-11-19 is .* where .* is usual/,
+  );
+  assert.doesNotMatch(planned(input).summary.problems.join('\n'), /last good/);
+});
+
+test('more storage, throughput or window never lowers what a night plans to serve by more than rounding', () => {
+  fc.assert(
+    fc.property(nights, fc.constantFrom('storageBytes', 'servingBps'), (input, field) => {
+      const grown = {
+        ...input,
+        appliances: input.appliances.map((box) => ({
+          ...box,
+          [field]: Math.ceil(box[field] * 1.5),
+        })),
+      };
+      const [before, after] = [input, grown].map((night) =>
+        planned(night).summary.sites.reduce((sum, site) => sum + site.servedBps, 0),
+      );
+      assert.ok(after >= before * 0.98 - 1e-9, `${field}: ${before} -> ${after}`);
+    }),
+    { numRuns: 100, seed: 14 },
+  );
+});
+
 test('an input without an epoch, a date or lists is refused with the field', () => {
   const input = sampleNight();
   const cases: readonly [unknown, RegExp][] = [

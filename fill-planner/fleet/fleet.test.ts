@@ -80,7 +80,9 @@ before(async () => {
       `${region}.variants.f32`,
       shares.map((share) => share * 1e5 * random.next()),
     );
-    const placeable = Uint8Array.from({ length: TITLES }, () => (random.next() < 0.9 ? 1 : 0));
+    const placeable = Uint8Array.from({ length: TITLES }, (_, title) =>
+      random.next() < 0.9 || title === 57 ? 1 : 0,
+    );
     writeArray(directory, `${region}.placeable.u8`, placeable);
     const pins = Uint8Array.from({ length: TITLES }, (_, title) => (title === 57 ? 1 : 0));
     if (region !== 'fr') writeArray(directory, `${region}.pins.u8`, pins);
@@ -202,6 +204,50 @@ test('every plan expands to exactly the bytes that were planned, within disk and
     });
   }
   assert.ok(kept > 0, 'some box keeps what it would not fill');
+});
+
+function plansOf(name: string, result: FleetResult['regions'][number]): readonly Plan[] {
+  return Array.from({ length: result.parts }, (_, part) =>
+    readFileSync(path.join(directory, name, `${result.regionId}.${part}.plans.jws`), 'utf8'),
+  )
+    .flatMap((text) => text.trim().split('\n'))
+    .map((line) => peekPayload(line) as Plan);
+}
+
+test('files of a pinned release lie on two boxes of every cluster of their region, and nowhere else are any pinned', async () => {
+  const { regions } = await planned(1, 'pinned');
+  for (const result of regions) {
+    const copies = new Map<string, number>();
+    for (const { clusterId, pins, drops } of plansOf('pinned', result)) {
+      for (const ordinal of pins) {
+        assert.equal(Math.floor(ordinal / VARIANTS), 57);
+        assert.ok(!drops.includes(ordinal));
+        copies.set(`${clusterId} ${ordinal}`, (copies.get(`${clusterId} ${ordinal}`) ?? 0) + 1);
+      }
+    }
+    if (result.regionId === 'fr') assert.equal(copies.size, 0);
+    else assert.ok(copies.size > 0);
+    for (const [key, count] of copies) {
+      assert.equal(count, key.includes('-one ') ? 1 : 2, key);
+    }
+    for (const { pinsLacking } of result.clusters) assert.equal(pinsLacking, 0);
+  }
+});
+
+test('in a mixed cluster flash holds what is densest, storage what comes after it', async () => {
+  const { regions } = await planned(1, 'bands');
+  for (const result of regions) {
+    const [first, flash, last] = plansOf('bands', result).filter(({ clusterId }) =>
+      clusterId.endsWith('mixed'),
+    );
+    const bands = flash.bands ?? [];
+    const ofFlash = bands.findIndex(({ weights }) => weights[1] > 0);
+    const ofStorage = bands.findIndex(({ weights }) => weights[0] > 0 && weights[2] > 0);
+    assert.ok(ofFlash !== -1 && ofStorage === ofFlash + 1, JSON.stringify(bands));
+    assert.equal(bands[ofStorage].weights[1], 0);
+    assert.ok(flash.shareDensity >= bands[ofFlash].fromDensity);
+    for (const plan of [first, last]) assert.ok(plan.shareDensity <= bands[ofFlash].fromDensity);
+  }
 });
 
 function orderOf(regionId: string): FactoredOrder {
