@@ -46,22 +46,24 @@ export function columnsOf(
 ): OrderColumns {
   const { titles, variants } = order;
   const byShare = Uint32Array.from(variants.keys()).sort((a, b) => variants[b] - variants[a]);
-  let count = 0;
-  eachAbove(titles, variants, byShare, leastDensity, (row, density) => {
-    if (wanted(row, density)) count++;
-  });
   // Inverted density bits above, row below, as little-endian halves: one sort of whole numbers orders by both.
-  const halves = new Uint32Array(2 * count);
+  let halves = new Uint32Array(2 << 16);
   const bits = new Uint32Array(1);
   const float = new Float32Array(bits.buffer);
-  let at = 0;
+  let filled = 0;
   eachAbove(titles, variants, byShare, leastDensity, (row, density) => {
     if (!wanted(row, density)) return;
+    if (filled === halves.length) {
+      const longer = new Uint32Array(2 * halves.length);
+      longer.set(halves);
+      halves = longer;
+    }
     float[0] = density;
-    halves[at++] = row;
-    halves[at++] = ~bits[0];
+    halves[filled++] = row;
+    halves[filled++] = ~bits[0];
   });
-  new BigUint64Array(halves.buffer).sort();
+  const count = filled / 2;
+  new BigUint64Array(halves.buffer, 0, count).sort();
   const ordinals = new Uint32Array(count);
   const densities = new Float32Array(count);
   const previous = new Float32Array(count);
