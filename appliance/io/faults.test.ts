@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { systemClock } from '#base/clock.ts';
 import { generateSigningKey, signCompact } from '#base/jws.ts';
 import { JWS_TYPE } from '#control-plane/contract.ts';
 import { CHUNK_BYTES, signedContentUrl } from '#upstream/contract.ts';
@@ -135,4 +136,30 @@ test('1,000 ranges in one header are answered as one whole body, cheaply', async
   const got = await get(await world.url('film', FILM.fileId), { range: `bytes=${ranges}` });
   assert.equal(got.status, 200);
   assert.ok(got.body.equals(FILM.content));
+});
+
+test('the wall clock jumps by a year either way in the middle of a session: the session and new ones go on, and it is said', async () => {
+  await using world = await World.open();
+  const file = makeFile(72, 5000);
+  world.origin.add(file);
+  await world.controlPlane.plan(1, [entryOf(file, 'film')]);
+  let jumpMs = 0;
+  const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + jumpMs };
+  const box = await world.start({}, clock);
+  await until(() => box.store.holdings.count === 1, 'held');
+  const session = await world.url('film', file.fileId);
+  assert.equal((await get(session)).status, 200);
+  for (const yearMs of [365 * 86_400_000, -365 * 86_400_000]) {
+    jumpMs = yearMs;
+    assert.equal((await get(session)).status, 200);
+    const late = await world.token('film', `home-${yearMs > 0}`);
+    const newcomer = signedContentUrl(world.contentUrl, late, 'film', file.fileId);
+    assert.equal((await get(newcomer)).status, 200);
+    await until(
+      () => box.status().heartbeat?.health.reasons.some((why) => why.includes('clock')) === true,
+      'its operator is told',
+    );
+    const sentAtMs = box.status().heartbeat!.sentAtMs;
+    assert.ok(Math.abs(sentAtMs - Date.now()) < 60_000, 'trusted time did not jump');
+  }
 });

@@ -439,6 +439,25 @@ function faultCases(world: World): void {
     assert.equal(box.sender.stats().cut['slow-client'], 1);
   });
 
+  test('a client that reads a byte now and then is cut, and its answer ends as slow', async () => {
+    const answer = new Recorded({ contentLength: FILE_BYTES * 16, body: world.repeated(16) });
+    await using box = await world.serve(() => answer, {
+      ...LIMITS,
+      deliveryBytesPerSecondMin: 8 * 1024 * 1024,
+      deliveryGraceMs: 300,
+    });
+    box.pause();
+    await box.send('GET / HTTP/1.1\r\nHost: box\r\n\r\n');
+    const sips = setInterval(() => box.sip(), 20);
+    try {
+      await until(() => answer.endings.length > 0);
+    } finally {
+      clearInterval(sips);
+    }
+    assert.deepEqual(answer.endings, ['slow']);
+    assert.equal(box.sender.stats().cut['slow-client'], 1);
+  });
+
   test('a connection above the limit is closed at once and the others go on', async () => {
     await using box = await world.serve(() => new Recorded({ status: 204 }), {
       ...LIMITS,
@@ -612,6 +631,11 @@ class Box {
     this.#startPaused = true;
   }
   #startPaused = false;
+
+  /** Takes one byte, of a paused connection. */
+  sip(): void {
+    this.#socket?.read(1);
+  }
 
   drop(): void {
     if (this.#socket instanceof TLSSocket) this.#socket.destroy();

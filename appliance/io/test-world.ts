@@ -23,7 +23,7 @@ import {
   type Heartbeat,
   type ViewRecordBatch,
 } from '#appliance/contract.ts';
-import { systemClock } from '#base/clock.ts';
+import { systemClock, type Clock } from '#base/clock.ts';
 import { withDefaults } from '#base/config.ts';
 import { fingerprintOf, generateSigningKey, signCompact, type SigningKey } from '#base/jws.ts';
 import { createLogger } from '#base/log.ts';
@@ -483,10 +483,13 @@ export class World {
     return outcome.value;
   }
 
-  async start(overrides: Record<string, unknown> = {}): Promise<RunningAppliance> {
+  async start(
+    overrides: Record<string, unknown> = {},
+    clock: Clock = systemClock,
+  ): Promise<RunningAppliance> {
     this.box = await startAppliance({
       config: this.config(overrides),
-      clock: systemClock,
+      clock,
       random: seededRandom(1),
       log: createLogger('test', 'silent'),
       signal: new AbortController().signal,
