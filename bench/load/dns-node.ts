@@ -4,7 +4,9 @@
 import { systemClock } from '#base/clock.ts';
 import { createLogger } from '#base/log.ts';
 import { DnsPool } from '#steering/steering.ts';
-import { benchWorld, ZONE } from './dns-zone.ts';
+import { benchWorlds, ZONE } from './dns-zone.ts';
+
+const LOAD_EPOCH_MS = 250; // as steering freezes what a decision looks at
 
 const [address, port, kind, limit] = process.argv.slice(2);
 const pool = new DnsPool(
@@ -26,6 +28,11 @@ const pool = new DnsPool(
   kind === 'portable' ? null : undefined,
 );
 await pool.start();
-pool.offer(benchWorld(Date.now()));
-process.on('SIGTERM', () => void pool.stop());
+const worldAt = benchWorlds(Date.now());
+pool.offer(worldAt(Date.now()));
+const worlds = setInterval(() => pool.offer(worldAt(Date.now())), LOAD_EPOCH_MS);
+process.on('SIGTERM', () => {
+  clearInterval(worlds);
+  void pool.stop();
+});
 console.log('dns ready');

@@ -28,8 +28,8 @@ export function addressesOf(site: number): readonly string[] {
   return [`198.18.${site}.1`, `198.18.${site}.2`];
 }
 
-/** The same as our own fleet. */
-export function benchWorld(nowMs: number): World {
+/** The same as our own fleet: a new world each time, as steering makes one every 250 ms. */
+export function benchWorlds(nowMs: number): (atMs: number) => World {
   const all = networks();
   const sites = Array.from({ length: SITES }, (_, site) => site);
   const fleet = createFleet({
@@ -63,5 +63,6 @@ export function benchWorld(nowMs: number): World {
     titles: [],
     origin: { pathwayId: 'origin', baseUrl: 'http://198.18.255.1:80' },
   });
-  return createWorld(fleet, new LoadLedger(1, nowMs).freeze(fleet, [], nowMs));
+  const ledger = new LoadLedger(1, nowMs);
+  return (atMs) => createWorld(fleet, ledger.freeze(fleet, [], atMs));
 }
