@@ -29,6 +29,7 @@ export function nightShape(given: Partial<NightShape> = {}): NightShape {
     deadShare: 0,
     dieAfterSeconds: 0,
     planeDiesAfterSeconds: null,
+    planeIsBackAfterSeconds: null,
     ...given,
   };
 }

@@ -54,7 +54,7 @@ const escalation = Type.Object(
       'the origin, for a box whose site has a master: a file of some hundred megabytes is fetched meanwhile',
     ),
     patienceMs: Type.Integer({
-      default: 14_400_000,
+      default: 43_200_000,
       minimum: 0,
       maximum: 86_400_000,
       description:

@@ -16,7 +16,7 @@ import { hash32 } from './manifest-set.ts';
 
 const TIERS_ASKED = 4;
 /** How much longer each place further back in its site waits for the origin: a night's queue, since nobody tells who moves. */
-const PLACE_MS = 30 * 60_000;
+export const PLACE_MS = 30 * 60_000;
 /** And how much longer where known tiers stand before it. */
 const TIER_PLACE_MS = 15 * 60_000;
 const TIER_PLACES_MAX = 4;

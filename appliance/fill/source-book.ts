@@ -13,7 +13,7 @@ import type { Outcome } from '#base/outcome.ts';
 import type { Random } from '#base/random.ts';
 import type { FillSource, FillSources, SourcesRequest } from '#control-plane/contract.ts';
 import type { FetchPurpose, FileId, TitleId } from '#upstream/contract.ts';
-import { rankAlone } from './alone.ts';
+import { PLACE_MS, rankAlone } from './alone.ts';
 import { chooseOrder, paced, UNKNOWN_PACE, type SourcePace } from './source-choice.ts';
 import {
   HEALTHY,
@@ -74,6 +74,12 @@ export interface LeftOut {
   readonly why: 'bad-bytes' | 'failing';
   readonly untilMs: number; // monotonic
   readonly corruptChunks: number;
+}
+
+/** Whom the control plane called the file's master stays it; whoever was to wait still waits for that one a good while. */
+function asRanked(source: FillSource, originDelayMs: number): FillSource {
+  if (source.kind !== 'origin') return source;
+  return { ...source, delayMs: originDelayMs === 0 ? 0 : Math.max(source.delayMs, PLACE_MS) };
 }
 
 export class SourceBook {
@@ -234,6 +240,8 @@ export class SourceBook {
       others = rankAlone(this.#deps.applianceId, fileId, this.known());
       this.#aloneRankings.set(fileId, others);
     }
+    const origin = holders.find(({ kind }) => kind === 'origin');
+    if (origin !== undefined) others = others.map((source) => asRanked(source, origin.delayMs));
     if (near.length === 0) return others;
     return [...near, ...others.filter(({ id }) => !ids.has(id))].sort(
       (a, b) => KIND_ORDER[a.kind] - KIND_ORDER[b.kind],

@@ -37,6 +37,19 @@ test('the control plane dies ten minutes into the window: the boxes agree among 
   );
 });
 
+test('a control plane that is restarted in the middle of the fill costs no copy over the origin’s link', async () => {
+  const restarted = { planeDiesAfterSeconds: 120, planeIsBackAfterSeconds: 240 };
+  const night = await simulateNight(small(restarted));
+  assert.equal(night.complete, night.boxes);
+  assert.ok(night.originEgressRatio <= 1.05, `egress ${night.originEgressRatio}`);
+});
+
+test('an origin at a hundredth of its speed is not asked for more than one copy', async () => {
+  const night = await simulateNight(small({ originBps: 0.1e9, stepSeconds: 120 }));
+  assert.ok(night.originEgressRatio <= 1.05, `egress ${night.originEgressRatio}`);
+  assert.ok(night.bytes > 3 * night.originBytes, 'what came was passed on');
+});
+
 test('a window that is too short is closed in the middle of files, and what is there stays there', async () => {
   const { completeAfterSeconds } = await simulateNight(small());
   const windowHours = (completeAfterSeconds ?? 0) / 2 / 3600;

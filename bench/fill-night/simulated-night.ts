@@ -9,7 +9,6 @@
  * Units:      bytes, bits per second, seconds; all of the fleet's
  */
 import { createHash } from 'node:crypto';
-import type { Clock, Timer } from '#base/clock.ts';
 import { failed, success } from '#base/outcome.ts';
 import { seededRandom } from '#base/random.ts';
 import type { FillSource, FillSources, ManifestEntry } from '#control-plane/contract.ts';
@@ -27,6 +26,7 @@ import {
 import type { FileId } from '#upstream/contract.ts';
 import { Link, Network } from './network.ts';
 import { SimulatedBox, type World } from './simulated-box.ts';
+import { settled, StepClock } from './step-clock.ts';
 
 export interface NightShape {
   readonly sites: number;
@@ -44,6 +44,7 @@ export interface NightShape {
   readonly deadShare: number; // of the boxes
   readonly dieAfterSeconds: number;
   readonly planeDiesAfterSeconds: number | null;
+  readonly planeIsBackAfterSeconds: number | null;
 }
 
 export interface NightResult {
@@ -65,7 +66,7 @@ const POLICY: EscalationPolicy = {
   tier: { allowed: true, delayMs: 15_000 },
   network: { allowed: true, delayMs: 15_000 },
   origin: { allowed: true, delayMs: 15_000 },
-  patienceMs: 14_400_000,
+  patienceMs: 43_200_000,
 };
 const ORIGIN = 'http://origin.test';
 const WINDOW_START_MS = Date.UTC(2026, 10, 21, 2);
@@ -78,41 +79,6 @@ export async function simulateNight(shape: NightShape): Promise<NightResult> {
   return night.result();
 }
 
-/** Time that moves in steps; only what the fleet needs of a clock. */
-class StepClock implements Clock {
-  nowMs = 0;
-  readonly #every: { run: () => void; isOn: boolean }[] = [];
-  #after: { dueMs: number; run: () => void; isOn: boolean }[] = [];
-
-  monotonicMs(): number {
-    return this.nowMs;
-  }
-
-  wallMs(): number {
-    return WINDOW_START_MS + this.nowMs;
-  }
-
-  after(delayMs: number, run: () => void): Timer {
-    const entry = { dueMs: this.nowMs + delayMs, run, isOn: true };
-    this.#after.push(entry);
-    return { cancel: () => void (entry.isOn = false) };
-  }
-
-  every(_periodMs: number, run: () => void): Timer {
-    const entry = { run, isOn: true };
-    this.#every.push(entry);
-    return { cancel: () => void (entry.isOn = false) };
-  }
-
-  step(ms: number): void {
-    this.nowMs += ms;
-    const due = this.#after.filter(({ dueMs }) => dueMs <= this.nowMs);
-    this.#after = this.#after.filter(({ dueMs }) => dueMs > this.nowMs);
-    for (const { run, isOn } of due) if (isOn) run();
-    for (const { run, isOn } of this.#every) if (isOn) run();
-  }
-}
-
 interface NightFile {
   readonly entry: ManifestEntry;
   readonly wanting: SimulatedBox[];
@@ -120,7 +86,7 @@ interface NightFile {
 }
 
 class Night implements World {
-  readonly clock = new StepClock();
+  readonly clock = new StepClock(WINDOW_START_MS);
   readonly tickMs: number;
   readonly #shape: NightShape;
   readonly #network = new Network();
@@ -160,9 +126,10 @@ class Night implements World {
     let areDead = deadShare === 0;
     while (fillWindowAt(window, this.clock.wallMs()).open) {
       const elapsedMs = this.clock.nowMs;
-      if (planeDiesAfterSeconds !== null && elapsedMs >= planeDiesAfterSeconds * 1000) {
-        this.#isPlaneUp = false;
-      }
+      this.#isPlaneUp =
+        planeDiesAfterSeconds === null ||
+        elapsedMs < planeDiesAfterSeconds * 1000 ||
+        elapsedMs >= (this.#shape.planeIsBackAfterSeconds ?? Infinity) * 1000;
       if (!areDead && elapsedMs >= this.#shape.dieAfterSeconds * 1000) {
         areDead = true;
         this.#killSome();
@@ -366,9 +333,4 @@ class Night implements World {
 
 function* places(boxes: readonly SimulatedBox[]): Generator<SourceBox> {
   for (const { place } of boxes) yield place;
-}
-
-/** Every promise that was resolved has been carried on with. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
