@@ -12,34 +12,28 @@
  */
 import type { Clock } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
-import { failed, success, type Failure, type Outcome } from '#base/outcome.ts';
-import {
-  CHUNK_BYTES,
-  decodeChunkList,
-  type ChunkList,
-  type FileId,
-  type TitleId,
-} from '#upstream/contract.ts';
+import type { Failure, Outcome } from '#base/outcome.ts';
+import { CHUNK_BYTES, type ChunkList, type FileId, type TitleId } from '#upstream/contract.ts';
 import type { Admission } from './admission.ts';
+import { Arrivals, type NewFile } from './arrivals.ts';
+import { Catalogue } from './catalogue.ts';
 import { ChunkLists } from './chunk-lists.ts';
 import { ChunkSet } from './chunk-set.ts';
 import { Departures } from './departures.ts';
 import { DiskWatch } from './disk-watch.ts';
-import { StoredEntry } from './entry.ts';
+import type { StoredEntry } from './entry.ts';
 import { GroupCommit } from './group-commit.ts';
-import { COLD, HALF_LIFE_MS, viewsPerDay, warmed } from './heat.ts';
-import { Holdings } from './holdings.ts';
+import { HALF_LIFE_MS, warmed } from './heat.ts';
+import type { Holdings } from './holdings.ts';
 import { OpenFiles, type OpenFile } from './open-files.ts';
-import { choosePlacement } from './placement.ts';
 import { ReactiveRoom, type MissedChunk } from './reactive-room.ts';
 import { verifyChunk, type VerifiedChunk } from './verified-chunk.ts';
 import { VolumeState } from './volume-state.ts';
-import type { CatalogueRow, Volume } from './volume.ts';
+import type { Volume } from './volume.ts';
 import { takeWanted, type WantedFile } from './wanted-files.ts';
 
 const FILES_OPEN_IDLE_MAX = 2048;
 const HEAT_ROWS_PER_FLUSH_MAX = 2000;
-const ROWS_PER_PAGE = 1000; // read between two turns of the event loop: some 10 ms
 
 export interface StoreDeps {
   readonly volumes: readonly Volume[];
@@ -53,18 +47,7 @@ export interface StoreDeps {
   readonly onVolumeOut?: (volume: Volume, why: string) => void;
 }
 
-/** What a file is, before its first chunk. */
-export interface NewFile {
-  readonly fileId: FileId;
-  readonly sizeBytes: number;
-  readonly titles: readonly TitleId[];
-  readonly isPinned: boolean;
-  readonly forecastPerDay: number;
-  readonly chunkList: Buffer; // encoded; checked here again
-  readonly from: string;
-  /** It was pulled through at its first request: reactive-set.ts. */
-  readonly isOnTrial?: boolean;
-}
+export type { NewFile };
 
 export interface StoreFigures {
   readonly capacityBytes: number; // of volumes that are up
@@ -78,18 +61,16 @@ export interface StoreFigures {
 }
 
 export class Store {
-  readonly holdings: Holdings;
   readonly #deps: StoreDeps;
   readonly #volumes: readonly VolumeState[];
-  readonly #entries = new Map<FileId, StoredEntry>();
+  readonly #catalogue: Catalogue;
   readonly #openFiles: OpenFiles;
-  readonly #beginning = new Map<FileId, Promise<Outcome<StoredEntry>>>();
+  readonly #arrivals: Arrivals;
   readonly #heatChanged = new Set<StoredEntry>();
   readonly #chunkLists = new ChunkLists();
   readonly #watch: DiskWatch;
   readonly #departures: Departures;
   readonly #room: ReactiveRoom;
-  readonly #loaded = Promise.withResolvers<void>();
   #fillDensity = 0;
   #chunksCorrupt = 0;
   #filesLost = 0;
@@ -97,7 +78,6 @@ export class Store {
 
   constructor(deps: StoreDeps) {
     this.#deps = deps;
-    this.holdings = new Holdings(Math.floor(deps.nowMs()));
     this.#volumes = deps.volumes.map((volume, at) => new VolumeState(at, volume));
     this.#watch = new DiskWatch({
       clock: deps.clock,
@@ -105,12 +85,17 @@ export class Store {
       volumes: this.#volumes,
       onOut: (state, why) => this.#volumeOut(state, why),
     });
+    this.#catalogue = new Catalogue({
+      volumes: this.#volumes,
+      nowMs: deps.nowMs,
+      unreadable: (state, failure) => this.#watch.takeOut(state, failure.detail),
+    });
     this.#departures = new Departures((state, failure) => this.#watch.failed(state, failure));
     this.#room = new ReactiveRoom({
       clock: deps.clock,
       nowMs: deps.nowMs,
       volumes: this.#volumes,
-      find: (fileId) => this.#entries.get(fileId),
+      find: (fileId) => this.#catalogue.get(fileId),
       evict: (entry) => this.#evict(entry),
     });
     this.#openFiles = new OpenFiles(
@@ -118,6 +103,18 @@ export class Store {
       (entry) => this.#volumes[entry.volumeAt].volume.files,
       (entry, offset, code) => this.#readFailed(entry, offset, code),
     );
+    this.#arrivals = new Arrivals({
+      clock: deps.clock,
+      nowMs: deps.nowMs,
+      volumes: this.#volumes,
+      catalogue: this.#catalogue,
+      openFiles: this.#openFiles,
+      chunkLists: this.#chunkLists,
+      departures: this.#departures,
+      room: this.#room,
+      watch: this.#watch,
+      openFailed: (entry, failure) => this.#openFailed(entry, failure),
+    });
     for (const state of this.#volumes) {
       state.group = new GroupCommit(state.volume, this.#openFiles, deps.clock, {
         whole: (entry) => this.#becameWhole(entry),
@@ -125,38 +122,31 @@ export class Store {
         commitFailed: (failure) => this.#watch.failed(state, failure),
       });
     }
-    if (deps.loads !== 'later')
-      for (const state of this.#volumes) while (this.#loadPage(state)) continue;
+    if (deps.loads !== 'later') this.#catalogue.loadNow();
+  }
+
+  get holdings(): Holdings {
+    return this.#catalogue.holdings;
   }
 
   /** Reads the catalogues in, a page at a time: what is asked for meanwhile is looked up by itself. */
   async load(): Promise<void> {
-    for (const state of this.#volumes) {
-      while (this.#loadPage(state)) await new Promise((resolve) => setImmediate(resolve));
-    }
-    this.#loaded.resolve();
+    await this.#catalogue.load();
   }
 
   /** False while catalogues are being read: room and holdings are not known yet. */
   get isLoaded(): boolean {
-    return this.#volumes.every((state) => state.isLoaded || !state.isUp);
+    return this.#catalogue.isLoaded;
   }
 
   // ---------------------------------------------------------------- reading
 
   find(fileId: FileId): StoredEntry | undefined {
-    const entry = this.#entries.get(fileId);
-    if (entry !== undefined || this.isLoaded) return entry;
-    for (const state of this.#volumes) {
-      if (state.isLoaded || !state.isUp) continue;
-      const row = state.volume.catalogue.row(fileId);
-      if (row !== null) return this.#take(state, row, this.#deps.nowMs());
-    }
-    return undefined;
+    return this.#catalogue.find(fileId);
   }
 
   entries(): Iterable<StoredEntry> {
-    return this.#entries.values();
+    return this.#catalogue.entries();
   }
 
   volumeOf(entry: StoredEntry): VolumeState {
@@ -238,104 +228,17 @@ export class Store {
   // ---------------------------------------------------------------- writing
 
   /** Makes room for a file and its first row. A file that is here already is returned as it is. */
-  async begin(file: NewFile): Promise<Outcome<StoredEntry>> {
-    const here = this.#entries.get(file.fileId);
-    if (here !== undefined) return success(here);
-    const underWay = this.#beginning.get(file.fileId);
-    if (underWay !== undefined) return underWay;
-    const beginning = this.#begin(file).finally(() => this.#beginning.delete(file.fileId));
-    this.#beginning.set(file.fileId, beginning);
-    return beginning;
-  }
-
-  async #begin(file: NewFile): Promise<Outcome<StoredEntry>> {
-    const list = decodeChunkList(file.chunkList, file.fileId);
-    if (!list.ok || list.value.sizeBytes !== file.sizeBytes) {
-      return failed({
-        code: 'chunk-list-bad',
-        source: 'upstream',
-        retry: 'another-source',
-        detail: `${file.fileId}: the chunk list from ${file.from} is ${list.ok ? 'for another size' : list.failure}`,
-      });
-    }
-    await this.#departures.settled(file.fileId);
-    if (!this.isLoaded) await this.#loaded.promise; // what is free is not known before
-    const nowMs = this.#deps.nowMs();
-    const needBytes = file.isPinned ? file.sizeBytes : Math.min(file.sizeBytes, CHUNK_BYTES);
-    const rooms = this.#volumes.map((state) => state.room(this.#deps.clock.monotonicMs()));
-    const heat = this.#room.takeBack(file.fileId) ?? COLD;
-    const at = choosePlacement(rooms, needBytes, viewsPerDay(heat, file.forecastPerDay, nowMs));
-    if (at === 'no-room' || !this.#room.make(this.#volumes[at], needBytes)) {
-      return failed(this.#noRoom(needBytes));
-    }
-    const state = this.#volumes[at];
-    const entry = new StoredEntry(
-      at,
-      { ...file, storedAtMs: nowMs },
-      new ChunkSet(list.value.chunkCount),
-      false,
-    );
-    entry.heat = heat;
-    state.account(entry, 1); // before anything awaits: the room is taken
-    const made = await this.#makeFiles(state, entry, file.chunkList);
-    if (!made.ok || !state.isUp) {
-      if (state.isUp) state.account(entry, -1);
-      if (!made.ok) this.#watch.failed(state, made.failure);
-      return made.ok ? failed(this.#noRoom(needBytes)) : made;
-    }
-    this.#entries.set(entry.fileId, entry);
-    this.#chunkLists.set(list.value);
-    if (!entry.isPinned) state.reactive.enter(entry, nowMs, file.isOnTrial === true);
-    return success(entry);
-  }
-
-  async #makeFiles(
-    state: VolumeState,
-    entry: StoredEntry,
-    chunkList: Buffer,
-  ): Promise<Outcome<void>> {
-    const { files } = state.volume;
-    const created = await files.create(entry.fileId);
-    if (!created.ok) return created;
-    const listed = await files.writeChunkList(entry.fileId, chunkList);
-    if (!listed.ok || !state.isUp) {
-      files.close(created.value);
-      return listed;
-    }
-    this.#openFiles.release(this.#openFiles.attach(entry, created.value));
-    return success(undefined);
+  begin(file: NewFile): Promise<Outcome<StoredEntry>> {
+    return this.#arrivals.begin(file);
   }
 
   /** Stores a chunk that was verified. "already" where it is here. */
-  async writeChunk(
+  writeChunk(
     entry: StoredEntry,
     chunk: VerifiedChunk,
     from: string,
   ): Promise<Outcome<'stored' | 'already'>> {
-    const state = this.#volumes[entry.volumeAt];
-    if (entry.isGone) return failed(leftFailure(entry));
-    if (entry.has(chunk.index)) return success('already');
-    if (!entry.isPinned && !this.#room.make(state, chunk.bytes.length, entry)) {
-      return failed(this.#noRoom(chunk.bytes.length));
-    }
-    const file = await this.#openFiles.take(entry, true);
-    if (!file.ok) {
-      this.#openFailed(entry, file.failure);
-      return file;
-    }
-    const offset = chunk.index * CHUNK_BYTES;
-    const written = await state.volume.files.write(file.value.content, chunk.bytes, offset);
-    this.#openFiles.release(file.value);
-    if (!written.ok) {
-      this.#watch.failed(state, written.failure);
-      return written;
-    }
-    if (entry.isGone) return failed(leftFailure(entry));
-    if (entry.readable === null || !entry.readable.add(chunk.index)) return success('already');
-    state.resize(entry, chunk.bytes.length);
-    entry.from = from;
-    state.group.add(entry, chunk.index);
-    return success('stored');
+    return this.#arrivals.writeChunk(entry, chunk, from);
   }
 
   /** Whether a chunk that was fetched on demand is kept. Remembers that it was fetched. */
@@ -395,7 +298,7 @@ export class Store {
     this.#fillDensity = fillDensity;
     await takeWanted(
       wanted,
-      this.#entries.values(),
+      this.#catalogue.entries(),
       this.#volumes,
       this.#deps.nowMs(),
       (state, failure) => this.#watch.failed(state, failure),
@@ -429,7 +332,8 @@ export class Store {
       if (!state.isUp || !state.isLoaded) continue;
       removed += await this.#departures.sweep(
         state,
-        (fileId) => this.#entries.get(fileId)?.volumeAt === state.at || this.#beginning.has(fileId),
+        (fileId) =>
+          this.#catalogue.get(fileId)?.volumeAt === state.at || this.#arrivals.isBeginning(fileId),
       );
     }
     return removed;
@@ -452,7 +356,7 @@ export class Store {
       usedBytes,
       pinnedBytes,
       reactiveBytes: usedBytes - pinnedBytes,
-      files: this.#entries.size,
+      files: this.#catalogue.size,
       chunksCorrupt: this.#chunksCorrupt,
       filesLost: this.#filesLost,
       filesEvicted: this.#filesEvicted,
@@ -506,31 +410,6 @@ export class Store {
     return this.#volumes[entry.volumeAt].volume.files;
   }
 
-  /** False where the volume's catalogue is read to its end, or cannot be. */
-  #loadPage(state: VolumeState): boolean {
-    if (!state.isUp || state.isLoaded) return false;
-    const page = state.volume.catalogue.page(state.loadedUntil, ROWS_PER_PAGE);
-    if (!page.ok) {
-      this.#watch.takeOut(state, page.failure.detail);
-      return false;
-    }
-    const nowMs = this.#deps.nowMs();
-    for (const row of page.value) if (!this.#entries.has(row.fileId)) this.#take(state, row, nowMs);
-    state.loadedUntil = page.value.at(-1)?.fileId ?? state.loadedUntil;
-    state.isLoaded = page.value.length < ROWS_PER_PAGE;
-    return !state.isLoaded;
-  }
-
-  /** The same file on two volumes (a disk that came back): the first one that is met is kept. */
-  #take(state: VolumeState, row: CatalogueRow, nowMs: number): StoredEntry {
-    const entry = StoredEntry.fromRow(state.at, row);
-    this.#entries.set(entry.fileId, entry);
-    state.account(entry, 1);
-    if (!entry.isPinned) state.reactive.enter(entry, nowMs, false);
-    if (entry.isWhole) this.holdings.add(entry.fileId);
-    return entry;
-  }
-
   #becameWhole(entry: StoredEntry): void {
     if (!entry.isGone) this.holdings.add(entry.fileId);
   }
@@ -545,8 +424,7 @@ export class Store {
     if (entry.isGone) return;
     const state = this.#volumes[entry.volumeAt];
     entry.isGone = true;
-    this.#entries.delete(entry.fileId);
-    this.holdings.remove(entry.fileId);
+    this.#catalogue.remove(entry);
     state.reactive.remove(entry);
     state.account(entry, -1);
     state.group.forget(entry);
@@ -590,30 +468,7 @@ export class Store {
 
   #volumeOut(state: VolumeState, why: string): void {
     this.#deps.onVolumeOut?.(state.volume, why);
-    for (const entry of this.#entries.values())
+    for (const entry of this.#catalogue.entries())
       if (entry.volumeAt === state.at) this.#forget(entry);
   }
-
-  #noRoom(bytes: number): Failure {
-    const volumes = this.#volumes
-      .map(
-        (state) => `${state.volume.name}: ${state.isUp ? `${state.freeBytes} bytes free` : 'out'}`,
-      )
-      .join(', ');
-    return {
-      code: 'no-room',
-      source: 'disk',
-      retry: 'never',
-      detail: `no volume has room for ${bytes} bytes (${volumes})`,
-    };
-  }
-}
-
-function leftFailure(entry: StoredEntry): Failure {
-  return {
-    code: 'file-left',
-    source: 'self',
-    retry: 'never',
-    detail: `${entry.fileId} left the store`,
-  };
 }
