@@ -12,39 +12,31 @@
  */
 import { randomBytes } from 'node:crypto';
 import { Socket } from 'node:net';
-import { getSystemErrorName } from 'node:util';
 import {
   EAGAIN,
-  ECONNABORTED,
-  EINTR,
   EPOLLERR,
   EPOLLET,
   EPOLLHUP,
   EPOLLIN,
   EPOLLOUT,
   EPOLLRDHUP,
-  IPPROTO_TCP,
   MSG_TRUNC,
   SO_LINGER,
-  SO_REUSEADDR,
-  SO_REUSEPORT,
   SOL_SOCKET,
-  TCP_NODELAY,
   type EpollEvents,
   type NativeMemory,
 } from '#base/io/linux-abi.ts';
 import type { Linux, Watch } from '#base/io/linux.ts';
-import { assert, failed, success, type Outcome } from '#base/outcome.ts';
-import {
-  listenFailure,
-  type Answer,
-  type CutReason,
-  type Ending,
-  type Handler,
-  type ListenAddress,
-  type Sender,
-  type SenderLimits,
-  type SenderStats,
+import { assert, type Outcome } from '#base/outcome.ts';
+import type {
+  Answer,
+  CutReason,
+  Ending,
+  Handler,
+  ListenAddress,
+  Sender,
+  SenderLimits,
+  SenderStats,
 } from '../serve/sender.ts';
 import { judgeDelivery } from '../serve/zero-copy-delivery.ts';
 import { headText, REQUEST_TIMEOUT_TEXT } from '../serve/zero-copy-head.ts';
@@ -52,13 +44,11 @@ import type { PortableSender } from './portable-sender.ts';
 import { BodyMover } from './zero-copy-body.ts';
 import { ColdReader } from './zero-copy-cold.ts';
 import { ConnectionTable, type ZeroCopyConnection } from './zero-copy-connection.ts';
+import { LISTENER_SLOT, ZeroCopyListener } from './zero-copy-listener.ts';
 import { RequestReader } from './zero-copy-reader.ts';
 
 const TURN_BYTES_MAX = 4 * 1024 * 1024;
 const EVENTS_PER_TURN = 256;
-const ACCEPTS_PER_TURN = 64;
-const BACKLOG = 4096;
-const LISTENER_SLOT = -1;
 const LINGER_MS_MAX = 1000; // for a client to read a last answer before the connection is closed
 const DATE_MS_MAX = 500; // age of the Date that answers carry
 
@@ -86,8 +76,7 @@ export class ZeroCopySender implements Sender {
     'slow-client': 0,
     malformed: 0,
   };
-  #listener = -1;
-  #isListenerPaused = false;
+  readonly #listener: ZeroCopyListener;
   #epoll = -1;
   #watch: Watch | null = null;
   #ticks: NodeJS.Timeout | null = null;
@@ -119,38 +108,29 @@ export class ZeroCopySender implements Sender {
     this.#cold = new ColdReader(linux);
     this.#mover = new BodyMover(linux, this.#cold);
     this.#reader = new RequestReader(linux, limits.headerBytesMax);
+    this.#listener = new ZeroCopyListener(linux);
     this.#events = linux.epollEvents(EVENTS_PER_TURN);
     this.#scratch = linux.memory(64 * 1024);
   }
 
   async listen(at: ListenAddress): Promise<Outcome<ListenAddress>> {
     const linux = this.#linux;
-    const listener = linux.tcpSocket(at.address);
-    if (listener < 0) return failed(listenFailure(at, getSystemErrorName(listener), listener));
-    linux.setOption(listener, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (this.#options.reusePort === true) linux.setOption(listener, SOL_SOCKET, SO_REUSEPORT, 1);
-    linux.setOption(listener, IPPROTO_TCP, TCP_NODELAY, 1); // accepted sockets inherit it
-    let result = linux.bind(listener, at);
-    if (result === 0) result = linux.listen(listener, BACKLOG);
-    if (result < 0) {
-      linux.close(listener);
-      return failed(listenFailure(at, getSystemErrorName(result), result));
-    }
+    const bound = this.#listener.bind(at, this.#options.reusePort === true);
+    if (!bound.ok) return bound;
     const adopting = await this.#portable.listenForAdopted(
       `nightfill-${randomBytes(12).toString('hex')}`,
     );
     if (!adopting.ok) {
-      linux.close(listener);
+      this.#listener.close();
       return adopting;
     }
-    this.#listener = listener;
     this.#epoll = linux.epollCreate();
     assert(this.#epoll >= 0, 'an epoll descriptor');
-    linux.epollAdd(this.#epoll, listener, EPOLLIN, LISTENER_SLOT, 0);
+    this.#listener.watch(this.#epoll);
     this.#watch = linux.watchReadable(this.#epoll, () => this.#turn());
     this.#ticks = setInterval(() => this.#tick(), tickPeriodMs(this.#limits));
     this.#ticks.unref();
-    return success(linux.localAddress(listener) ?? at);
+    return bound;
   }
 
   stats(): SenderStats {
@@ -167,8 +147,7 @@ export class ZeroCopySender implements Sender {
 
   async close(graceMs: number): Promise<void> {
     this.#isClosing = true;
-    if (this.#listener >= 0) this.#linux.close(this.#listener);
-    this.#listener = -1;
+    this.#listener.close();
     this.#adoptHandedOver();
     const empty = new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
@@ -221,27 +200,19 @@ export class ZeroCopySender implements Sender {
   }
 
   #accept(): void {
-    const linux = this.#linux;
-    for (let taken = 0; taken < ACCEPTS_PER_TURN && this.#listener >= 0; taken++) {
-      const fd = linux.accept(this.#listener);
-      if (fd === -EINTR || fd === -ECONNABORTED) continue;
-      if (fd === -EAGAIN) return;
-      if (fd < 0) {
-        // No descriptors or no memory left: level-triggered, it would be said again at once. The next tick tries.
-        linux.epollDelete(this.#epoll, this.#listener);
-        this.#isListenerPaused = true;
-        return;
-      }
-      const total = this.#table.count + this.#handedOver.length + this.#portable.connectionCount;
-      if (total >= this.#limits.connectionsMax) {
-        this.#cut['connections-full']++;
-        linux.close(fd); // a reset where the request is here already, else an end
-        continue;
-      }
-      const connection = this.#table.add(fd, linux.peerAddress().address, this.#nowMs);
-      const mask = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-      linux.epollAdd(this.#epoll, fd, mask, connection.slot, connection.generation);
-    }
+    this.#cut['connections-full'] += this.#listener.accept(
+      () => this.#connections < this.#limits.connectionsMax,
+      (fd, remoteAddress) => {
+        const connection = this.#table.add(fd, remoteAddress, this.#nowMs);
+        const mask = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+        this.#linux.epollAdd(this.#epoll, fd, mask, connection.slot, connection.generation);
+      },
+    );
+  }
+
+  /** Here and at the portable sender. */
+  get #connections(): number {
+    return this.#table.count + this.#handedOver.length + this.#portable.connectionCount;
   }
 
   /** Goes on until it must wait: for the client, the handler, a source, or its next turn. */
@@ -440,10 +411,7 @@ export class ZeroCopySender implements Sender {
   /** Once in a while: what nobody's event brings. */
   #tick(): void {
     this.#now();
-    if (this.#isListenerPaused && this.#listener >= 0) {
-      this.#isListenerPaused = false;
-      this.#linux.epollAdd(this.#epoll, this.#listener, EPOLLIN, LISTENER_SLOT, 0);
-    }
+    this.#listener.resume();
     for (const connection of this.#table.all()) this.#look(connection);
     this.#cold.closeIdle(this.#nowMs);
   }
