@@ -114,6 +114,11 @@ export const PlaybackConfigSchema = Type.Object(
       default: 2000,
       description: 'segment indexes of files kept in memory, about 50 KiB each for a long film',
     }),
+    releasePolicy: Type.Union([Type.Literal('off'), Type.Literal('warn'), Type.Literal('block')], {
+      default: 'warn',
+      description:
+        'a release that too few clusters hold: warn plays it and says so in the log, block does not play it, nor before its time',
+    }),
     listingMaxAgeMs: Type.Integer({
       minimum: 0,
       maximum: 3_600_000,

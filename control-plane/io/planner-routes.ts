@@ -98,7 +98,7 @@ async function takePlanSet(
   text: string,
   who: string,
 ): Promise<{ run: string; taken: boolean; appliances: number }> {
-  const { alarms, catalogue, clock, fleet, keys, log, plans } = plane;
+  const { alarms, catalogue, fleet, keys, log, plans } = plane;
   const opened = await openPlanSet(text, keys.ring);
   if (!opened.ok) {
     alarms.raise(

@@ -19,6 +19,7 @@ const STATUS_OF: Readonly<Record<string, number>> = {
   'bad-request': 400,
   'client-not-allowed': 403,
   'not-available': 403,
+  'not-released': 403,
   'unknown-title': 404,
   'unknown-file': 404,
   'unknown-session': 404,

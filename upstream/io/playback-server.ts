@@ -28,6 +28,7 @@ import { tracksOf, type Tracks } from '../playback/tracks.ts';
 import { IndexReader } from './index-reader.ts';
 import { problem, refuseManifest, sendManifest, type Manifest } from './playback-answer.ts';
 import { PlaybackListings } from './playback-listings.ts';
+import { ReleaseGate } from './release-gate.ts';
 import { SteeringClient } from './steering-client.ts';
 
 const HEADER_BYTES_MAX = 16 * 1024;
@@ -124,6 +125,7 @@ class Playback {
   readonly #config: PlaybackConfig;
   readonly #clock: Clock;
   readonly #listings: PlaybackListings;
+  readonly #releases: ReleaseGate;
   readonly #steering: SteeringClient;
   readonly #indexes: IndexReader;
   readonly #sessions: Sessions;
@@ -133,6 +135,7 @@ class Playback {
     this.#clock = clock;
     const { controlPlaneUrl, stateDir, listingMaxAgeMs } = config;
     this.#listings = new PlaybackListings({ controlPlaneUrl, stateDir, maxAgeMs: listingMaxAgeMs, clock, log }); // prettier-ignore
+    this.#releases = new ReleaseGate({ controlPlaneUrl, policy: config.releasePolicy, clock, log });
     this.#steering = new SteeringClient(config.steeringUrl, config.steeringToken);
     this.#indexes = new IndexReader(config.indexesMax);
     const limits = { most: config.sessionsMax, ttlMs: config.sessionTtlSeconds * SECOND_MS };
@@ -271,8 +274,13 @@ class Playback {
   }
 
   async #listing(titleId: string): Promise<Outcome<TitleListing>> {
-    if (TITLE_ID.test(titleId)) return this.#listings.listing(titleId);
-    return failed(problem('unknown-title', `"${titleId}" is no title id`));
+    if (!TITLE_ID.test(titleId)) {
+      return failed(problem('unknown-title', `"${titleId}" is no title id`));
+    }
+    const listing = await this.#listings.listing(titleId);
+    if (!listing.ok) return listing;
+    const refusal = await this.#releases.refusal(listing.value);
+    return refusal === null ? listing : failed(problem('not-released', refusal));
   }
 
   async #ask(
