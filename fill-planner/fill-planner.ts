@@ -47,6 +47,15 @@ export {
 } from './fleet/fleet-files.ts';
 export { readCatalogue, readRegion, writeArray } from './fleet/io/fleet-disk.ts';
 export { planFleet, type FleetResult, type RegionResult } from './fleet/io/fleet-pool.ts';
+export { runFluid } from './simulate/io/fluid-pool.ts';
+export {
+  generatedTopology,
+  parseTopology,
+  type TopologySite,
+} from './simulate/network/topology.ts';
+export { runRequest } from './simulate/request/request-engine.ts';
+export type { SimulationResult } from './simulate/result.ts';
+export { readScenario, scenarioOf, type Scenario } from './simulate/scenario.ts';
 export { POLICIES as CACHE_POLICIES } from './simulate/cache/catalogue.ts';
 export { readTrace, readTraceFile } from './simulate/cache/io/trace-file.ts';
 export { runPolicy, type CacheResult } from './simulate/cache/run.ts';

@@ -6,7 +6,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { formatDuration } from '#base/units.ts';
 import { addCalibrateCommand } from './calibrate-command.ts';
-import { ENGINES, type Engine, type SimulationResult } from './result.ts';
+import type { SimulationResult } from './result.ts';
 import { readScenarioFile, runVariants, writeResults } from './io/scenario-run.ts';
 import { TerminalBar } from './io/terminal-bar.ts';
 import { summaryOf } from './run-summary.ts';
@@ -15,7 +15,8 @@ interface RunFlags {
   readonly data?: string;
   readonly seed?: number;
   readonly seeds: number;
-  readonly engine: Engine;
+  readonly engine: (typeof RUN_ENGINES)[number];
+  readonly sample: number;
   readonly out?: string;
   readonly threads?: number;
   readonly report: boolean;
@@ -23,6 +24,8 @@ interface RunFlags {
 }
 
 const INTERRUPTED = 130;
+const RUN_ENGINES = ['fluid', 'request'] as const;
+const SAMPLE_SHARE = 1 / 16; // of the keys: some hundred thousand
 
 export function addRunCommands(simulate: Command): void {
   simulate
@@ -31,7 +34,8 @@ export function addRunCommands(simulate: Command): void {
     .option('--data <dir>', 'where the shared tables are: openconnect/ holds the topology')
     .option('--seed <n>', 'first seed (default: the scenario’s)', wholeNumber)
     .option('--seeds <n>', 'so many seeds, for bands', positive, 1)
-    .option('--engine <name>', `one of ${ENGINES.join(', ')}`, engineName, 'fluid')
+    .option('--engine <name>', `one of ${RUN_ENGINES.join(', ')}`, engineName, 'fluid')
+    .option('--sample <share>', 'of the keys, at the request level', share, SAMPLE_SHARE)
     .option('--out <dir>', 'default: simulation-<scenario> beside where you are')
     .option('--threads <n>', 'default: as many as there are cores', positive)
     .option('--no-report', 'results only')
@@ -53,6 +57,7 @@ async function simulateRun(file: string, flags: RunFlags): Promise<void> {
   const bar = new TerminalBar(process.stderr);
   const run = await runVariants(read.value, {
     engine: flags.engine,
+    sampleShare: flags.sample,
     firstSeed: flags.seed ?? read.value.scenario.seed,
     seeds: flags.seeds,
     threads: flags.threads,
@@ -92,9 +97,9 @@ function slugOf(name: string): string {
     .replaceAll(/^-|-$/g, '');
 }
 
-function engineName(text: string): Engine {
-  const found = ENGINES.find((name) => name === text);
-  if (found === undefined) throw new InvalidArgumentError(`one of ${ENGINES.join(', ')}.`);
+function engineName(text: string): (typeof RUN_ENGINES)[number] {
+  const found = RUN_ENGINES.find((name) => name === text);
+  if (found === undefined) throw new InvalidArgumentError(`one of ${RUN_ENGINES.join(', ')}.`);
   return found;
 }
 
@@ -103,6 +108,12 @@ function wholeNumber(text: string): number {
   if (!Number.isInteger(value) || value < 0 || value >= 2 ** 31) {
     throw new InvalidArgumentError('a whole number from 0.');
   }
+  return value;
+}
+
+function share(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError('above 0, at most 1.');
   return value;
 }
 

@@ -16,6 +16,7 @@ import { HISTORY_DAYS, type NightForecast } from './night-forecast.ts';
 import { reactiveShare } from './reactive.ts';
 
 const DAY_SECONDS = 86_400;
+const ANNOUNCED_UNTIL_DAYS = 3; // then what was counted speaks
 const DEPTH = 2.6; // of the largest cluster's storage: the reactive part of a disk sees some of what no plan reaches
 
 /** One unit's day. Shares are of the day's view-bytes unless they say otherwise. */
@@ -50,7 +51,7 @@ export interface FluidInput {
   readonly moods: Moods;
   readonly seed: number;
   /** Title views of a country a day: only the noise of counts depends on it. */
-  viewsOf(country: string): number;
+  readonly viewsOf: (country: string) => number;
 }
 
 /** The truth of one country: views of one title of each cell, from HISTORY_DAYS before the first day. */
@@ -369,15 +370,16 @@ export class CountryRun {
 
   /** The order of the night before `day`, as the planner forecasts it from what was counted. */
   #orderFor(day: number): BinnedOrder {
-    const { scenario, seconds, ladder } = this.#input;
+    const { scenario, cells, seconds, ladder } = this.#input;
     const truth = this.#truth.titleViews(day);
     if (scenario.policy.forecast === 'oracle' || scenario.policy.placement === 'pull-through') {
       return binnedOrder(truth, seconds, ladder, this.#depthBytes);
     }
-    const expected = this.#viewing.expectedReleases(day, truth);
+    const expected = this.#viewing.announced(day, truth);
     const forecast = this.#forecast.titleViews(day, (before) => this.#counted(before));
     for (let at = 0; at < forecast.length; at++) {
-      if (expected[at] > 0) forecast[at] = expected[at]; // what is announced is planned for as announced
+      const age = cells[at].event === null ? null : day - (cells[at].releaseDay ?? 0);
+      if (age !== null && age < ANNOUNCED_UNTIL_DAYS) forecast[at] = expected[at]; // planned for as announced
     }
     return binnedOrder(forecast, seconds, ladder, this.#depthBytes);
   }

@@ -21,6 +21,7 @@ compare: [{name: empty, change: {fleet: {start: empty}}}]
 
 const options = {
   engine: 'fluid' as const,
+  sampleShare: 1,
   firstSeed: 1,
   seeds: 2,
   threads: 1,

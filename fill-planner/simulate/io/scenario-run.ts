@@ -6,6 +6,7 @@
 import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { codeOf, messageOf, type Outcome } from '#base/outcome.ts';
 import { checkPlannerInput } from '../../contract.ts';
 import { reportOf } from '../../report/simulation/report.ts';
@@ -18,6 +19,7 @@ import {
 } from '../network/topology.ts';
 import type { Engine, SimulationResult } from '../result.ts';
 import { readScenario, scenarioVariants, type Scenario } from '../scenario.ts';
+import { runRequest } from '../request/request-engine.ts';
 import { runFluid } from './fluid-pool.ts';
 import { writeParquet } from './parquet.ts';
 
@@ -99,7 +101,9 @@ function readText(file: string): Outcome<string, string> {
 }
 
 export interface VariantsOptions {
-  readonly engine: Engine;
+  readonly engine: Exclude<Engine, 'analytic'>;
+  /** Of the keys, at the request level. */
+  readonly sampleShare: number;
   readonly firstSeed: number;
   readonly seeds: number;
   readonly threads: number | undefined;
@@ -121,14 +125,23 @@ export async function runVariants(
     for (let at = 0; at < options.seeds; at++) {
       if (options.signal.aborted) break;
       const seed = options.firstSeed + at;
-      const run = await runFluid({ ...variant.scenario, seed }, topology, seed, {
+      const common = {
         variant: variant.name,
-        threads: options.threads ?? Math.min(8, availableParallelism()),
         signal: options.signal,
-        onProgress: (share) => {
+        onProgress: (share: number) => {
           options.onProgress((done + share) / runs, `${variant.name}, seed ${seed}`);
         },
-      });
+      };
+      const own = { ...variant.scenario, seed };
+      const threads = options.threads ?? Math.min(8, availableParallelism());
+      const run =
+        options.engine === 'request'
+          ? await runRequest(own, topology, seed, {
+              ...common,
+              sampleShare: options.sampleShare,
+              pause: setImmediate,
+            })
+          : await runFluid(own, topology, seed, { ...common, threads });
       if (!run.ok) return { ok: false, failure: `variant ${variant.name}: ${run.failure}` };
       done++;
       if (run.value.meta.hoursDone > 0) perSeed.push(run.value);

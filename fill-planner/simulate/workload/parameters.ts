@@ -61,8 +61,6 @@ export const AREA_TASTE_SIGMA = 0.8;
 export const COUNTRY_TASTE_SIGMA = 0.4;
 /** Assumed: log popularity wanders day by day; stationary spread 0.2, half of it forgotten in a week. */
 export const DRIFT = { keep: 0.9, sigma: 0.2 };
-/** (T) Second weeks scatter by 0.3 in log; what a planner expects of a release before it is out is assumed twice as uncertain. */
-export const RELEASE_PRIOR_SIGMA = 0.6;
 /** Assumed: half of what a premiere is watched comes on top of the usual viewing. */
 export const RELEASE_LIFT = 0.5;
 

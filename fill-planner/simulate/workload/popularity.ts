@@ -12,11 +12,10 @@ import {
   HALF_YEAR_DAYS,
   LANGUAGE_AREAS,
   OTHER_AREAS,
-  RELEASE_PRIOR_SIGMA,
 } from './parameters.ts';
 import { decayAt, decayIntegral, type Cell } from './programmes.ts';
 
-const PURPOSE = { area: 11, country: 12, drift: 13, prior: 14, noise: 15 } as const;
+const PURPOSE = { area: 11, country: 12, drift: 13, noise: 15 } as const;
 const ANNOUNCED_DAYS = 2; // a release is planned for from two days before, as the nightly planner does
 const PRIOR_DAYS = 3; // and until its own views speak
 
@@ -135,25 +134,21 @@ export class CountryViewing {
     return { titleViews: views, releaseShare: ofEvents / seconds };
   }
 
-  /** What the planner expects of titles that are too new to have been counted; 0 for all others. Same units as `titleViews`. */
-  expectedReleases(day: number, truth: ArrayLike<number>): Float64Array {
-    const cells = this.#cells;
-    const expected = new Float64Array(cells.length);
-    for (let at = 0; at < cells.length; at++) {
-      const { releaseDay, key, event } = cells[at];
-      if (releaseDay === null) continue;
+  /** What is announced of the scenario's own releases, as views of one title; 0 for all others, of which the planner knows no more than counts say. */
+  announced(day: number, truth: ArrayLike<number>): Float64Array {
+    const expected = new Float64Array(this.#cells.length);
+    this.#cells.forEach((cell, at) => {
+      const { releaseDay, event } = cell;
+      if (releaseDay === null || event === null || !this.#isShown(cell)) return;
       const age = day - releaseDay;
-      if (age < -ANNOUNCED_DAYS || age >= PRIOR_DAYS || !this.#isShown(cells[at])) continue;
-      const error =
-        event === null
-          ? Math.exp(RELEASE_PRIOR_SIGMA * normal(this.#seed, key, PURPOSE.prior))
-          : event.forecastFactor;
+      if (age < -ANNOUNCED_DAYS || age >= PRIOR_DAYS) return;
+      // Before it is out: as on its first day.
       const level =
         age < 0
           ? this.#moods.levelAt(at, releaseDay) * this.#base[at] * this.#norm(truth)
           : truth[at];
-      expected[at] = level * error;
-    }
+      expected[at] = level * event.forecastFactor;
+    });
     return expected;
   }
 
