@@ -24,6 +24,8 @@ test('what a player says of itself is counted, and decides nothing: the same tok
     206,
     'too long to read',
   );
+  const stranger = `${world.contentUrl}/t/film/${FILM.fileId}?CMCD=bs%2Cbr%3D1`;
+  assert.equal((await get(stranger)).status, 403, 'and is not counted');
   const metrics = (await get(`${world.adminUrl}/metrics`)).body.toString();
   assert.match(metrics, /nightfill_appliance_cmcd_requests_total 4/);
   assert.match(metrics, /nightfill_appliance_cmcd_starved_total 1/);

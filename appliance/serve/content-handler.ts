@@ -114,7 +114,7 @@ export class ContentHandler {
       request,
       location,
       startMs: this.#deps.clock.monotonicMs(),
-      throughputKbps: queryAt === -1 ? null : this.#deps.quality.heard(request.target, queryAt),
+      throughputKbps: null,
       timing: '',
     };
     if (location.token !== null) {
@@ -175,7 +175,15 @@ export class ContentHandler {
     const client: Client = { kind: 'viewer', token };
     const denial = denialOf(this.#deps.denials.current, client, asked.location);
     if (denial !== null) return this.#forbidden(denial);
-    return this.#belonging(asked, client);
+    return this.#belonging(this.#heard(asked), client);
+  }
+
+  /** Only of those who were let in: a stranger's word is not counted. */
+  #heard(asked: Asked<FileLocation>): Asked<FileLocation> {
+    const { target } = asked.request;
+    const queryAt = target.indexOf('?');
+    if (queryAt === -1) return asked;
+    return { ...asked, throughputKbps: this.#deps.quality.heard(target, queryAt) };
   }
 
   #belonging(asked: Asked<FileLocation>, client: Client): Answer | Promise<Answer> {
