@@ -38,7 +38,7 @@ export interface Candidate {
   readonly appliance: FleetAppliance;
   readonly usability: Usability;
   readonly why: PassedOver | null; // null where usable
-  readonly isBusy: boolean; // above the bounded load of its tier: behind its peers
+  readonly isBusy: boolean; // above the bounded load of its tier, or complained of: behind its peers
   readonly admit: number; // share of sessions that it is to have
 }
 
@@ -360,7 +360,8 @@ function judgeTier(world: World, clusters: readonly number[], family: AddressFam
     const appliance = fleet.appliances[index];
     const { usability, why } = verdicts[at];
     const { admit = 1 } = appliance.entry;
-    return { appliance, usability, why, isBusy: useOf(world, appliance) > busyShare, admit };
+    const isBusy = useOf(world, appliance) > busyShare || world.load.demoted.includes(index);
+    return { appliance, usability, why, isBusy, admit };
   });
   const usable = all.filter(({ usability }) => usability === 'usable');
   return {

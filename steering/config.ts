@@ -4,7 +4,7 @@
 import { Type, type Static } from 'typebox';
 import { isLoopback, parseAddress } from '#base/address.ts';
 import { LOG_LEVELS } from '#base/log.ts';
-import { ServiceTokenSchema } from '#control-plane/contract.ts';
+import { APPLIANCE_ID_PATTERN, ServiceTokenSchema } from '#control-plane/contract.ts';
 
 const port = Type.Integer({ minimum: 0, maximum: 65_535, description: '0: any free port' });
 const url = Type.String({ pattern: '^https?://[^/?#\\s]+$', maxLength: 255 });
@@ -98,6 +98,27 @@ export const SteeringConfigSchema = Type.Object(
       default: 10,
       description: 'the same while a box of the player’s list is not well',
     }),
+    playPerSecondMax: Type.Integer({
+      minimum: 1,
+      maximum: 1_000_000,
+      default: 20_000,
+      description:
+        'play requests a second of one service token; a batch counts as many as it holds',
+    }),
+    externalKeys: Type.Array(
+      Type.Object(
+        {
+          externalId: Type.String({ pattern: APPLIANCE_ID_PATTERN }),
+          keyFile: Type.String({ minLength: 1, description: 'base64url, at least 32 bytes' }),
+        },
+        { additionalProperties: false },
+      ),
+      {
+        maxItems: 16,
+        default: [],
+        description: 'secrets shared with external CDNs that sign by HMAC; one without is not used',
+      },
+    ),
     liveNodes: Type.Integer({
       minimum: 1,
       maximum: 1000,

@@ -86,6 +86,38 @@ export const PlayAnswerSchema = Type.Object({
 export type PlayAnswer = Static<typeof PlayAnswerSchema>;
 export const checkPlayAnswer = checker(PlayAnswerSchema);
 
+/** `POST /v1/play/batch`: answers in the order of the requests, each with its own status. */
+export const PLAY_BATCH_MAX = 64;
+export const PlayBatchSchema = Type.Object(
+  { requests: Type.Array(PlayRequestSchema, { minItems: 1, maxItems: PLAY_BATCH_MAX }) },
+  { additionalProperties: false },
+);
+export type PlayBatch = Static<typeof PlayBatchSchema>;
+export const checkPlayBatch = checker(PlayBatchSchema);
+
+/** What a refused request gets: what is refused, why, and everything that is wrong with it. */
+export const RefusalSchema = Type.Object({
+  error: Type.String({ description: 'a stable word' }),
+  message: Type.String(),
+  problems: Type.Array(Type.String()),
+});
+
+/**
+ * `POST /v1/reports`, from players: a box could not be played from. `session` is the last part of the session's steering URL,
+ * `token` that of the URL which failed. 204; it can start a probe and demote, never eject.
+ */
+export const PlayerReportSchema = Type.Object(
+  {
+    session: Type.String({ maxLength: 2048 }),
+    token: Type.String({ maxLength: 2048 }),
+    pathwayId: Type.String({ pattern: APPLIANCE_ID_PATTERN }),
+    what: Type.Union([Type.Literal('unreachable'), Type.Literal('slow'), Type.Literal('error')]),
+  },
+  { additionalProperties: false },
+);
+export type PlayerReportMessage = Static<typeof PlayerReportSchema>;
+export const checkPlayerReport = checker(PlayerReportSchema);
+
 /** `POST /v1/explain`, bearer token of role "operator": what a play request would get now, and why. */
 export const ExplainRequestSchema = Type.Object(
   {

@@ -35,6 +35,7 @@ export type LogRecord =
       readonly bps: string;
       readonly evidence: string;
       readonly externals?: readonly ExternalLoad[];
+      readonly demoted?: readonly number[];
     }
   | {
       readonly t: 'play';
@@ -68,6 +69,7 @@ export function loadRecord(frame: LoadFrame): LogRecord {
     bps: bytes.toString('base64'),
     evidence: Buffer.from(frame.evidence).toString('base64'),
     ...(frame.externals.length === 0 ? {} : { externals: frame.externals }),
+    ...(frame.demoted.length === 0 ? {} : { demoted: frame.demoted }),
   };
 }
 
@@ -182,6 +184,6 @@ function frameOf(record: Extract<LogRecord, { t: 'load' }>, fleet: Fleet): LoadF
   if (bytes.length !== count * 8 || evidence.length !== count * 2) return null;
   const effectiveBps = new Float64Array(count);
   for (let at = 0; at < count; at++) effectiveBps[at] = bytes.readDoubleLE(at * 8);
-  const { epoch, atMs, isStale, externals = [] } = record;
-  return { epoch, frozenAtMs: atMs, effectiveBps, evidence, externals, isStale };
+  const { epoch, atMs, isStale, externals = [], demoted = [] } = record;
+  return { epoch, frozenAtMs: atMs, effectiveBps, evidence, externals, demoted, isStale };
 }

@@ -33,6 +33,7 @@ export interface LoadFrame {
   readonly effectiveBps: Float64Array; // by appliance index of the fleet it was made for
   readonly evidence: Uint8Array; // two a box, by IPv4 and IPv6: places in EVIDENCE_NAMES
   readonly externals: readonly ExternalLoad[]; // as in the snapshot
+  readonly demoted: readonly number[]; // boxes that many players complained of: behind their peers
   readonly isStale: boolean; // the snapshot is older than anybody should rely on; it is still the best there is
 }
 
@@ -101,6 +102,7 @@ export class LoadLedger {
     atMs: Milliseconds,
     externals: readonly ExternalLoad[] = [],
     isStale = false,
+    complainedOf: readonly ApplianceId[] = [],
   ): LoadFrame {
     this.#epoch = Math.max(this.#epoch + 1, Math.floor(atMs / LOAD_EPOCH_MS));
     const effectiveBps = fleet.reportedBps.slice();
@@ -111,7 +113,16 @@ export class LoadLedger {
       if (index === undefined) continue;
       evidence[index * 2 + (family === 4 ? 0 : 1)] = EVIDENCE_NAMES.indexOf(name);
     }
-    return { epoch: this.#epoch, frozenAtMs: atMs, effectiveBps, evidence, externals, isStale };
+    const demoted = complainedOf.flatMap((id) => fleet.indexOf.get(id) ?? []);
+    return {
+      epoch: this.#epoch,
+      frozenAtMs: atMs,
+      effectiveBps,
+      evidence,
+      externals,
+      demoted,
+      isStale,
+    };
   }
 
   #addAssigned(fleet: Fleet, effectiveBps: Float64Array, atMs: Milliseconds): void {

@@ -20,6 +20,7 @@ import { configProblems, SteeringConfigSchema, type SteeringConfig } from './con
 import { replay } from './decision-log.ts';
 import { explanationText, type Explanation } from './explain.ts';
 import type { PreviewOptions } from './io/prefixes-command.ts';
+import { EXTERNAL_KEY_BYTES_MIN, type ExternalKeys } from './external-tokens.ts';
 import { STATE_FORMAT } from './io/steering-service.ts';
 import { blobSecretOf, createSteering } from './steering.ts';
 
@@ -131,6 +132,7 @@ async function run(config: SteeringConfig): Promise<void> {
       signingKey,
       blobSecret,
       keys,
+      externalKeys: readExternalKeys(config),
     });
     const { httpPort, dnsPort } = await steering.start();
     keys.start();
@@ -146,6 +148,20 @@ async function run(config: SteeringConfig): Promise<void> {
       },
     };
   });
+}
+
+function readExternalKeys({ externalKeys }: SteeringConfig): ExternalKeys {
+  return new Map(
+    externalKeys.map(({ externalId, keyFile }) => {
+      const key = Buffer.from(readFileSync(keyFile, 'utf8').trim(), 'base64url');
+      if (key.length < EXTERNAL_KEY_BYTES_MIN) {
+        throw new Error(
+          `the key of external CDN ${externalId} in ${keyFile} has ${key.length} bytes: it needs ${EXTERNAL_KEY_BYTES_MIN}, as base64url`,
+        );
+      }
+      return [externalId, key] as const;
+    }),
+  );
 }
 
 async function readTokenKey(file: string) {

@@ -1,25 +1,33 @@
 /**
  * The HTTP face: play requests of the playback service, steering manifests of players, status and metrics of operators.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { isLoopback, parseAddress } from '#base/address.ts';
+import type { Milliseconds } from '#base/clock.ts';
 import { codeOf, messageOf } from '#base/outcome.ts';
-import type { ServiceRole, ServiceToken } from '#control-plane/contract.ts';
+import type { ServiceToken } from '#control-plane/contract.ts';
+import type { PlayRefusal } from '../answer.ts';
+import type { CallBudget } from '../call-budget.ts';
+import { parseHints, type PlayerHints } from '../content-steering.ts';
 import {
-  checkExplainRequest,
-  checkPlayRequest,
+  checkPlayerReport,
   STEERING_CONTENT_TYPE,
   type ExplainRequest,
+  type PlayerReportMessage,
+  type PlayRequest,
+  type SteeringManifest,
 } from '../contract.ts';
 import type { Explanation } from '../explain.ts';
-import type { PlayRefusal } from '../answer.ts';
-import { parseHints, type PlayerHints } from '../content-steering.ts';
-import type { PlayRequest, SteeringManifest } from '../contract.ts';
+import { addPlayRoutes, callerOf, invalid, unauthorised } from './play-routes.ts';
 
 export interface HttpFace {
   readonly serviceTokens: readonly ServiceToken[];
   readonly isOpenAdmin: boolean; // bound to loopback: status and metrics need no token
+  readonly playBudget: CallBudget; // by service token
+  nowMs(): Milliseconds; // monotonic
+  onLimited(): void;
+  /** Whether a player's report counts. */
+  report(message: PlayerReportMessage): Promise<boolean>;
   /** The answer as JSON text; null before the first snapshot. */
   play(request: PlayRequest): string | Promise<string> | PlayRefusal | null;
   explain(request: ExplainRequest): Explanation | PlayRefusal | 'not-ready';
@@ -34,6 +42,7 @@ export interface HttpFace {
 }
 
 const BODY_BYTES_MAX = 64 * 1024;
+const REPORT_BYTES_MAX = 8 * 1024;
 const HEADER_BYTES_MAX = 16 * 1024;
 
 export function createHttpServer(face: HttpFace): FastifyInstance {
@@ -52,58 +61,15 @@ export function createHttpServer(face: HttpFace): FastifyInstance {
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send({
       error: 'no-such-page',
-      message: `${request.method} ${request.url.slice(0, 200)}: steering answers POST /v1/play, POST /v1/explain, GET /v1/hls/:session, GET /v1/dash/:session, GET /status, GET /metrics`,
+      message: `${request.method} ${request.url.slice(0, 200)}: steering answers POST /v1/play, POST /v1/play/batch, POST /v1/explain, POST /v1/reports, GET /v1/openapi.json, GET /v1/hls/:session, GET /v1/dash/:session, GET /status, GET /metrics`,
       problems: [],
     }),
   );
-  addPlay(app, face);
+  addPlayRoutes(app, face);
   addContentSteering(app, face);
+  addReports(app, face);
   addAdmin(app, face);
   return app;
-}
-
-function addPlay(app: FastifyInstance, face: HttpFace): void {
-  app.post('/v1/play', async (request, reply) => {
-    if (!mayCall(face.serviceTokens, request, 'playback')) return unauthorised(reply, 'playback');
-    const checked = checkPlayRequest(request.body);
-    if (!checked.ok) return invalid(reply, checked.failure);
-    const answer = await face.play(checked.value);
-    if (answer === null) return notReady(reply);
-    if (typeof answer !== 'string') return refused(reply, answer);
-    return reply
-      .header('cache-control', 'no-store')
-      .type('application/json; charset=utf-8')
-      .send(answer);
-  });
-  app.post('/v1/explain', (request, reply) => {
-    if (!mayCall(face.serviceTokens, request, 'operator')) return unauthorised(reply, 'operator');
-    const checked = checkExplainRequest(request.body);
-    if (!checked.ok) return invalid(reply, checked.failure);
-    const answer = face.explain(checked.value);
-    if (answer === 'not-ready') return notReady(reply);
-    if (answer.kind === 'refused') return refused(reply, answer);
-    return reply.header('cache-control', 'no-store').send(answer);
-  });
-}
-
-function invalid(reply: FastifyReply, problems: readonly string[]): FastifyReply {
-  return reply.code(400).send({ error: 'invalid', message: 'the request is not valid', problems });
-}
-
-function notReady(reply: FastifyReply): FastifyReply {
-  return reply.code(503).header('retry-after', '1').send({
-    error: 'not-ready',
-    message:
-      'no fleet snapshot yet: the control plane has not been reached since this node was set up',
-    problems: [],
-  });
-}
-
-function refused(
-  reply: FastifyReply,
-  { status, error, message, problems }: PlayRefusal,
-): FastifyReply {
-  return reply.code(status).send({ error, message, problems });
 }
 
 function addContentSteering(app: FastifyInstance, face: HttpFace): void {
@@ -129,6 +95,24 @@ function addContentSteering(app: FastifyInstance, face: HttpFace): void {
   }
 }
 
+/** Players tell nobody else: the answer is the same whether their word counts or not. */
+function addReports(app: FastifyInstance, face: HttpFace): void {
+  app.post('/v1/reports', { bodyLimit: REPORT_BYTES_MAX }, async (request, reply) => {
+    const checked = checkPlayerReport(request.body);
+    if (!checked.ok) return invalid(playerHeaders(reply), checked.failure);
+    await face.report(checked.value);
+    return playerHeaders(reply).code(204).send();
+  });
+  app.options('/v1/reports', (_request, reply) =>
+    playerHeaders(reply)
+      .header('access-control-allow-methods', 'POST, OPTIONS')
+      .header('access-control-allow-headers', 'Content-Type')
+      .header('access-control-max-age', '86400')
+      .code(204)
+      .send(),
+  );
+}
+
 function playerHeaders(reply: FastifyReply): FastifyReply {
   return reply
     .header('cache-control', 'no-store')
@@ -140,7 +124,7 @@ function playerHeaders(reply: FastifyReply): FastifyReply {
 function addAdmin(app: FastifyInstance, face: HttpFace): void {
   const mayLook = (request: FastifyRequest): boolean =>
     (face.isOpenAdmin && isLoopback(request.ip)) ||
-    mayCall(face.serviceTokens, request, 'operator');
+    callerOf(face.serviceTokens, request, 'operator') !== null;
   app.get('/status', (request, reply) =>
     mayLook(request)
       ? reply.header('cache-control', 'no-store').send(face.status())
@@ -151,34 +135,6 @@ function addAdmin(app: FastifyInstance, face: HttpFace): void {
     const { text, contentType } = await face.metrics();
     return reply.header('content-type', contentType).send(text);
   });
-}
-
-function unauthorised(reply: FastifyReply, role: ServiceRole): FastifyReply {
-  return reply
-    .code(401)
-    .header('www-authenticate', 'Bearer')
-    .send({
-      error: 'unauthorised',
-      message: `this needs "Authorization: Bearer <token>" with a service token of role "${role}"`,
-      problems: [],
-    });
-}
-
-/** Compares digests in constant time, and all of them, so that time tells nothing. */
-function mayCall(
-  tokens: readonly ServiceToken[],
-  request: FastifyRequest,
-  role: ServiceRole,
-): boolean {
-  const header = request.headers.authorization ?? '';
-  if (!header.startsWith('Bearer ')) return false;
-  const digest = createHash('sha256').update(header.slice('Bearer '.length)).digest();
-  let fits = false;
-  for (const token of tokens) {
-    const isIt = timingSafeEqual(digest, Buffer.from(token.sha256, 'base64url'));
-    if (isIt && token.role === role) fits = true;
-  }
-  return fits;
 }
 
 function statusOf(thrown: unknown): number {

@@ -16,7 +16,6 @@ export interface ServiceCounts {
   play: number;
   playRefused: number;
   playLimited: number;
-  playHeld: number;
   manifests: number;
   manifestsUnverified: number;
   manifestsUnknown: number;
@@ -37,6 +36,7 @@ export interface StatusSources {
   readonly isControlPlaneGone: () => boolean;
   readonly startedAtMs: Milliseconds;
   readonly wallMs: () => Milliseconds;
+  readonly chunksHashed: () => number;
 }
 
 export function statusOf(sources: StatusSources): unknown {
@@ -89,6 +89,7 @@ export function statusOf(sources: StatusSources): unknown {
       tokensReused: sources.mint.reused,
     },
     probes: sources.evidence.probes,
+    chunksHashed: sources.chunksHashed(),
     decisionsLogged: sources.decisions.written,
     decisionsNotLogged: sources.decisions.leftOut,
     dns: sources.dns(),
@@ -135,7 +136,6 @@ export function figuresOf(sources: StatusSources): Readonly<Record<string, numbe
     play_answers_total: counts.play,
     play_refused_total: counts.playRefused,
     play_rate_limited_total: counts.playLimited,
-    play_held_back_total: counts.playHeld,
     steering_manifests_total: counts.manifests,
     steering_manifests_unverified_total: counts.manifestsUnverified,
     steering_manifests_unknown_total: counts.manifestsUnknown,
@@ -146,6 +146,7 @@ export function figuresOf(sources: StatusSources): Readonly<Record<string, numbe
     tokens_signed_total: mint.signed,
     tokens_reused_total: mint.reused,
     probes_total: sources.evidence.probes,
+    chunks_hashed_total: sources.chunksHashed(),
     dns_queries_total: dns.queries,
     dns_answers_total: dns.answered,
     dns_malformed_total: dns.malformed,

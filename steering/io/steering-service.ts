@@ -6,13 +6,18 @@
  */
 import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import { isLoopback } from '#base/address.ts';
+import { formatPrefix, isLoopback } from '#base/address.ts';
 import type { Clock, Milliseconds, Timer } from '#base/clock.ts';
 import { openStateDir } from '#base/io/state-dir.ts';
 import type { SigningKey } from '#base/jws.ts';
 import type { Logger } from '#base/log.ts';
 import type { Random } from '#base/random.ts';
-import type { FleetDelta, FleetSnapshot, KeyRing } from '#control-plane/contract.ts';
+import {
+  HOME_UNKNOWN,
+  type FleetDelta,
+  type FleetSnapshot,
+  type KeyRing,
+} from '#control-plane/contract.ts';
 import type { Reason } from '#appliance/contract.ts';
 import {
   answerText,
@@ -21,6 +26,7 @@ import {
   type PlayDecision,
   type PlayRefusal,
 } from '../answer.ts';
+import { CallBudget } from '../call-budget.ts';
 import { createWorld, type World } from '../candidates.ts';
 import type { SteeringConfig } from '../config.ts';
 import {
@@ -31,13 +37,21 @@ import {
   type PlayerHints,
   type TtlPolicy,
 } from '../content-steering.ts';
-import type { ExplainRequest, PlayRequest, SteeringManifest } from '../contract.ts';
+import {
+  verifyViewerToken,
+  type ExplainRequest,
+  type PlayerReportMessage,
+  type PlayRequest,
+  type SteeringManifest,
+} from '../contract.ts';
 import type { ZoneOptions } from '../dns/zone.ts';
 import { explainPlay, type Explanation } from '../explain.ts';
-import { NO_EXTERNAL_KEYS, type ExternalKeys } from '../external-tokens.ts';
+import type { EvidenceName } from '../evidence.ts';
+import { canSign, NO_EXTERNAL_KEYS, type ExternalKeys } from '../external-tokens.ts';
 import { ExternalLedger } from '../externals.ts';
 import type { Fleet } from '../fleet.ts';
 import { LoadLedger, LOAD_EPOCH_MS } from '../load.ts';
+import { ReportBook } from '../player-reports.ts';
 import { openSession, sealSession } from '../session-blob.ts';
 import { TokenMint } from '../signing.ts';
 import { DecisionLogFile } from './decision-log-file.ts';
@@ -45,6 +59,7 @@ import { withCountry, type CountryTable } from '../country-table.ts';
 import { DnsPool, readCountries } from './dns-pool.ts';
 import { FleetKeeper } from './fleet-keeper.ts';
 import { FleetStream } from './fleet-stream.ts';
+import { HashProbe } from './hash-probe.ts';
 import { createHttpServer } from './http-server.ts';
 import { createMetrics } from './metrics.ts';
 import { OwnEvidence } from './own-evidence.ts';
@@ -84,6 +99,8 @@ export class SteeringService {
   readonly #mint: TokenMint;
   readonly #evidence: OwnEvidence;
   readonly #stream: FleetStream;
+  readonly #hashes: HashProbe;
+  readonly #reports = new ReportBook();
   readonly #dns: DnsPool;
   readonly #countries: CountryTable | null;
   readonly #decisions: DecisionLogFile;
@@ -94,7 +111,6 @@ export class SteeringService {
     play: 0,
     playRefused: 0,
     playLimited: 0,
-    playHeld: 0,
     manifests: 0,
     manifestsUnverified: 0,
     manifestsUnknown: 0,
@@ -145,6 +161,20 @@ export class SteeringService {
       isControlPlaneGone: () => this.#isControlPlaneGone(),
       onWorse: () => this.#refreeze(),
     });
+    this.#hashes = new HashProbe({
+      liveNodes,
+      clock,
+      random,
+      fleet: () => this.#keeper.current,
+      tokenFor: ({ title: { titleId, durationSeconds } }) =>
+        Promise.resolve(
+          this.#mint.tokenFor(
+            { titleId, durationSeconds, home: HOME_UNKNOWN, reason: 'other' },
+            Math.floor(clock.wallMs() / 1000),
+          ),
+        ),
+      onResult: (applianceId, problem) => this.#evidence.hashed(applianceId, problem),
+    });
     this.#countries = readCountries(deps.config.countryFile);
     this.#dns = createDns(deps);
     this.#decisions = new DecisionLogFile({
@@ -157,6 +187,10 @@ export class SteeringService {
     this.#http = createHttpServer({
       serviceTokens: config.serviceTokens,
       isOpenAdmin: isLoopback(config.listen.address),
+      playBudget: new CallBudget(config.playPerSecondMax),
+      nowMs: () => clock.monotonicMs(),
+      onLimited: () => this.#counts.playLimited++,
+      report: (message) => this.report(message),
       play: (request) => this.play(request),
       explain: (request) => this.explain(request),
       steer: (kind, blob, caller, hints) => this.steer(kind, blob, caller, hints),
@@ -182,6 +216,7 @@ export class SteeringService {
     ];
     this.#stream.start();
     this.#evidence.start();
+    this.#hashes.start();
     const listening = this.#http.server.address();
     const httpPort = typeof listening === 'object' && listening !== null ? listening.port : 0;
     return { httpPort, dnsPort };
@@ -191,6 +226,7 @@ export class SteeringService {
     for (const timer of this.#timers) timer.cancel();
     this.#evidence.stop();
     await Promise.all([
+      this.#hashes.stop(),
       this.#stream.stop(),
       this.#http.close(),
       this.#dns.stop(),
@@ -254,6 +290,37 @@ export class SteeringService {
     );
   }
 
+  /** Whether a player's word counts: it holds a token of ours and a session of ours, and has not said so before. */
+  async report(message: PlayerReportMessage): Promise<boolean> {
+    const { blobSecret, keys, clock } = this.#deps;
+    const opened = openSession(blobSecret, message.session);
+    const ring = keys.current();
+    const nowMs = clock.wallMs();
+    const isOurs =
+      opened?.isVerified === true &&
+      opened.session.assigned.includes(message.pathwayId) &&
+      ring !== null &&
+      (await verifyViewerToken(message.token, ring, Math.floor(nowMs / 1000))).ok;
+    const verdict =
+      isOurs && this.#keeper.current?.indexOf.has(message.pathwayId) === true
+        ? this.#reports.take(
+            {
+              applianceId: message.pathwayId,
+              session: opened.session.session,
+              block: formatPrefix(opened.session.client),
+            },
+            nowMs,
+          )
+        : 'not-ours';
+    if (verdict === 'counted') {
+      this.#counts.reports++;
+      this.#evidence.doubt(message.pathwayId);
+      return true;
+    }
+    this.#counts.reportsRefused++;
+    return false;
+  }
+
   /** What `play` would decide now, and why. Nothing is assigned by it. `titleId` may be left to the file. */
   explain(request: ExplainRequest): Explanation | PlayRefusal | 'not-ready' {
     if (this.#world === null) return 'not-ready';
@@ -307,6 +374,7 @@ export class SteeringService {
       isControlPlaneGone: () => this.#isControlPlaneGone(),
       startedAtMs,
       wallMs: () => clock.wallMs(),
+      chunksHashed: () => this.#hashes.read,
     };
   }
 
@@ -323,13 +391,23 @@ export class SteeringService {
       nowMs,
       this.#externals.freeze(
         fleet.snapshot.externals ?? [],
-        (externalId) => this.#evidence.ofExternal(externalId),
+        (externalId) => this.#externalEvidence(externalId),
         nowMs,
       ),
       this.#isControlPlaneGone() && nowMs - fleet.snapshot.issuedAtMs > STALE_MS,
+      this.#reports.demoted(nowMs),
     );
     this.#world = createWorld(fleet, frame);
     this.#dns.offer(this.#world);
+  }
+
+  /** One that we cannot sign for is as good as gone. */
+  #externalEvidence(externalId: string): EvidenceName {
+    const { externals } = this.#keeper.current?.snapshot ?? {};
+    const external = externals?.find((one) => one.externalId === externalId);
+    const isSignable =
+      external !== undefined && canSign(external, this.#deps.externalKeys ?? NO_EXTERNAL_KEYS);
+    return isSignable ? this.#evidence.ofExternal(externalId) : 'unreachable';
   }
 
   #isControlPlaneGone(): boolean {

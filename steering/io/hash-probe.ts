@@ -1,0 +1,161 @@
+/**
+ * A rare, whole look: one chunk of a file that a box says it holds, read as a viewer would and hashed against the file's id.
+ *
+ * All steering nodes together read each box's chunk once in five minutes: each of N nodes does it every 5 N minutes, the boxes
+ * spread evenly over that time. Wrong bytes leave a box out until a later chunk of it is right; that it does not answer is the
+ * other probes' business.
+ */
+import { request, Agent } from 'undici';
+import type { Clock, Milliseconds, Timer } from '#base/clock.ts';
+import type { Random } from '#base/random.ts';
+import type { ApplianceId } from '#control-plane/contract.ts';
+import {
+  CHUNK_BYTES,
+  chunkLengthOf,
+  chunkListPath,
+  chunkListBytesOf,
+  chunkMatches,
+  decodeChunkList,
+  signedContentUrl,
+  type ChunkList,
+} from '#upstream/contract.ts';
+import type { Fleet, FleetAppliance, FleetTitle } from '../fleet.ts';
+import { holds } from '../holdings.ts';
+
+const PERIOD_MS = 5 * 60_000;
+const TICK_MS = 1000;
+const DEADLINE_MS = 20_000;
+const DRAWS_MAX = 32; // titles looked at for one that the box holds
+
+export interface HashProbeDeps {
+  readonly liveNodes: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly fleet: () => Fleet | null;
+  readonly tokenFor: (title: FleetTitle) => Promise<string>;
+  /** Null: every byte was the file's. */
+  readonly onResult: (applianceId: ApplianceId, problem: string | null) => void;
+}
+
+export class HashProbe {
+  readonly #deps: HashProbeDeps;
+  readonly #agent = new Agent({ keepAliveTimeout: 1, connections: 1 });
+  #timer: Timer | null = null;
+  #due = 0; // boxes that are due, and a fraction
+  #next = 0;
+  #isStopped = false;
+  read = 0;
+
+  constructor(deps: HashProbeDeps) {
+    this.#deps = deps;
+    this.#next = deps.random.below(1_000_000);
+  }
+
+  start(): void {
+    this.#timer = this.#deps.clock.every(TICK_MS, () => this.#tick(TICK_MS));
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+    await this.#agent.destroy();
+  }
+
+  #tick(elapsedMs: Milliseconds): void {
+    const fleet = this.#deps.fleet();
+    if (fleet === null || fleet.appliances.length === 0) return;
+    this.#due += (fleet.appliances.length * elapsedMs) / (PERIOD_MS * this.#deps.liveNodes);
+    while (this.#due >= 1) {
+      this.#due--;
+      const box = fleet.appliances[this.#next++ % fleet.appliances.length];
+      if (box.entry.standing === 'serving') void this.probe(fleet, box);
+    }
+  }
+
+  /** One chunk of one box; nothing where it holds no file of a title that is listed. */
+  async probe(fleet: Fleet, box: FleetAppliance): Promise<void> {
+    const found = this.#pick(fleet, box);
+    if (found === null) return;
+    const { title, file } = found;
+    const { titleId } = title.title;
+    const token = await this.#deps.tokenFor(title);
+    const url = signedContentUrl(box.baseUrl, token, titleId, file.fileId);
+    const size = file.sizeBytes;
+    try {
+      const listUrl = url.replace(
+        `/t/${titleId}/${file.fileId}`,
+        chunkListPath(titleId, file.fileId),
+      );
+      const encoded = await this.#get(listUrl, null, chunkListBytesOf(size));
+      if (encoded === null) return;
+      const list = decodeChunkList(encoded, file.fileId);
+      if (!list.ok) {
+        return this.#conclude(
+          box,
+          `the chunk list of ${file.fileId} is not of that file: ${list.failure}`,
+        );
+      }
+      await this.#checkChunk(box, list.value, url, file.fileId);
+    } catch {
+      // It did not answer, or too late: not a word about its bytes.
+    }
+  }
+
+  async #checkChunk(
+    box: FleetAppliance,
+    list: ChunkList,
+    url: string,
+    fileId: string,
+  ): Promise<void> {
+    const index = this.#deps.random.below(list.chunkCount);
+    const from = index * CHUNK_BYTES;
+    const end = from + chunkLengthOf(list, index) - 1;
+    const bytes = await this.#get(url, `bytes=${from}-${end}`, CHUNK_BYTES);
+    if (bytes === null) return;
+    this.read++;
+    const isRight = chunkMatches(list, index, bytes);
+    this.#conclude(box, isRight ? null : `chunk ${index} of ${fileId} is not what its hash says`);
+  }
+
+  #conclude({ applianceId }: FleetAppliance, problem: string | null): void {
+    if (!this.#isStopped) this.#deps.onResult(applianceId, problem);
+  }
+
+  #pick(
+    { titles }: Fleet,
+    { holdings }: FleetAppliance,
+  ): { readonly title: FleetTitle; readonly file: FleetTitle['title']['files'][number] } | null {
+    const { random } = this.#deps;
+    const all = [...titles.values()];
+    for (let draw = 0; draw < Math.min(DRAWS_MAX, all.length * 2); draw++) {
+      const title = all[random.below(all.length)];
+      const held = title.title.files.filter(({ ordinal }) => holds(holdings, ordinal));
+      if (held.length > 0) return { title, file: held[random.below(held.length)] };
+    }
+    return null;
+  }
+
+  /** Null for any answer that has no content: it is not this probe that says so. */
+  async #get(url: string, range: string | null, bytesMax: number): Promise<Buffer | null> {
+    const answer = await request(url, {
+      dispatcher: this.#agent,
+      headers: range === null ? {} : { range },
+      signal: AbortSignal.timeout(DEADLINE_MS),
+    });
+    if (answer.statusCode !== 200 && answer.statusCode !== 206) {
+      await answer.body.dump();
+      return null;
+    }
+    const parts: Buffer[] = [];
+    let size = 0;
+    for await (const part of answer.body as AsyncIterable<Buffer>) {
+      size += part.length;
+      if (size > bytesMax) {
+        answer.body.destroy();
+        return Buffer.concat(parts);
+      }
+      parts.push(part);
+    }
+    return Buffer.concat(parts);
+  }
+}
