@@ -81,7 +81,8 @@ export async function simulateNight(shape: NightShape): Promise<NightResult> {
 
 interface NightFile {
   readonly entry: ManifestEntry;
-  readonly wanting: SimulatedBox[];
+  readonly wanting: readonly SimulatedBox[];
+  readonly missing: Set<SimulatedBox>;
   readonly holders: SimulatedBox[];
 }
 
@@ -221,28 +222,36 @@ class Night implements World {
     this.#depthSum += depth;
     this.#depthMax = Math.max(this.#depthMax, depth);
     this.#copies++;
-    this.#files.get(fileId)?.holders.push(box);
+    const file = this.#files.get(fileId);
+    file?.holders.push(box);
+    file?.missing.delete(box);
     this.#history.update(`${this.clock.nowMs} ${box.place.applianceId} ${fileId} ${source.id}\n`);
   }
 
   // ---------------------------------------------------------------- the control plane's view
 
-  /** The asker's own site first: what decides is found early. */
+  /** The asker's own site first, then boxes that lack the file: what decides is found early. */
   *#candidates(asker: SimulatedBox, file: NightFile): Generator<SourceCandidate> {
-    const own = this.#bySite.get(asker.place.siteId) ?? [];
-    for (const box of own) yield* this.#candidate(box, file);
-    for (const box of file.wanting) {
-      if (box.place.siteId !== asker.place.siteId) yield* this.#candidate(box, file);
+    const { fileId } = file.entry;
+    const stillMs = this.#stillMs;
+    for (const box of this.#bySite.get(asker.place.siteId) ?? []) {
+      if (!box.isAlive) continue;
+      if (box.has(fileId)) yield box.place;
+      else if (mayFill(box.beat) && box.manifest.files.has(fileId)) {
+        yield this.#fetching(box, stillMs);
+      }
     }
+    for (const box of file.missing) {
+      if (box.isAlive && mayFill(box.beat)) yield this.#fetching(box, stillMs);
+    }
+    for (const box of file.holders) yield box.place;
   }
 
-  *#candidate(box: SimulatedBox, file: NightFile): Generator<SourceCandidate> {
-    if (!box.isAlive) return;
-    const { applianceId, siteId } = box.place;
-    if (box.has(file.entry.fileId)) yield { applianceId, siteId };
-    else if (mayFill(box.beat) && box.manifest.files.has(file.entry.fileId)) {
-      yield { applianceId, siteId, isMoving: this.clock.nowMs - box.movedAtMs < this.#stillMs };
-    }
+  #fetching(
+    { place: { applianceId, siteId }, movedAtMs }: SimulatedBox,
+    stillMs: number,
+  ): SourceCandidate {
+    return { applianceId, siteId, isMoving: this.clock.nowMs - movedAtMs < stillMs };
   }
 
   /** Steps are longer than heartbeats: one of them without a byte is not a standstill yet. */
@@ -320,7 +329,7 @@ class Night implements World {
       const fileId = createHash('sha256').update(name).digest('base64url');
       const density = 10_000 / (rank + 1);
       const entry = { fileId, sizeBytes: fileBytes, titles: ['night'], density };
-      this.#files.set(fileId, { entry, wanting, holders: [] });
+      this.#files.set(fileId, { entry, wanting, missing: new Set(wanting), holders: [] });
     };
     const all = [...this.#boxes.values()];
     for (let at = 0; at < worldFiles; at++) add(`world ${at}`, at, all);
