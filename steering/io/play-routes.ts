@@ -36,7 +36,7 @@ export function addPlayRoutes(app: FastifyInstance, face: HttpFace): void {
     const { requests } = checked.value;
     const waitMs = face.playBudget.take(caller, requests.length, face.nowMs());
     if (waitMs > 0) return limited(reply, face, waitMs);
-    const answers = await Promise.all(requests.map((one) => face.play(one)));
+    const answers = await Promise.all(requests.map((one) => Promise.resolve(face.play(one))));
     const texts: string[] = [];
     for (const answer of answers) {
       if (answer === null) return notReady(reply);
