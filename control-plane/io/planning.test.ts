@@ -195,12 +195,13 @@ test('of two boxes that are to hold a file one waits for the other, until that o
     assert.ok(checked.ok);
     return checked.value.files[0].sources.at(-1)?.delayMs;
   };
+  const { patienceMs } = rig.controlPlane.plane.config.fillEscalation.standard;
   const delays = await Promise.all(boxes.map((each) => originDelay(each, 'fill')));
   assert.deepEqual(
     delays.toSorted((a, b) => Number(a) - Number(b)),
-    [0, 15_000],
+    [0, patienceMs],
   );
-  const waiting = boxes[delays.indexOf(15_000)];
+  const waiting = boxes[delays.indexOf(patienceMs)];
   const master = boxes[delays.indexOf(0)];
   assert.equal(await originDelay(waiting, 'miss'), 0);
   assert.equal(await originDelay(waiting, 'fill', 'b'), 0, 'in no manifest of another box');

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import Database from 'better-sqlite3';
 import { setDigestOf } from '../contract.ts';
+import { RESTORED_GRACE_MS } from '../health-machine.ts';
 import { initKeyFiles, loadControlPlaneKeys } from './key-files.ts';
 import { exampleFileId, exampleListing, examplePlanSet } from './test-examples.ts';
 import { Rig } from './test-rig.ts';
@@ -59,7 +60,7 @@ test('a box that does not come back after a restart is gone once its grace is ov
   await rig.restart();
   const { fleet, clock } = rig.controlPlane.plane;
   assert.equal(fleet.box('box-1')?.health.standing, 'serving');
-  const changes = fleet.tick(clock.monotonicMs() + 11_000, clock.wallMs());
+  const changes = fleet.tick(clock.monotonicMs() + RESTORED_GRACE_MS + 1000, clock.wallMs());
   assert.deepEqual(
     changes.map(({ applianceId, to }) => [applianceId, to]),
     [['box-1', 'gone-silent']],
@@ -72,6 +73,7 @@ test('a state directory or database of another version is refused with what to d
   await rig.controlPlane.stop();
   const state = path.join(rig.directory, 'state');
   const db = new Database(path.join(state, 'control-plane.sqlite'));
+  const version = String(db.pragma('user_version', { simple: true }));
   db.pragma('user_version = 99');
   db.close();
   await assert.rejects(
@@ -79,7 +81,7 @@ test('a state directory or database of another version is refused with what to d
     /has form 99, this program knows \d+: start the later version/,
   );
   const repaired = new Database(path.join(state, 'control-plane.sqlite'));
-  repaired.pragma('user_version = 1');
+  repaired.pragma(`user_version = ${version}`);
   repaired.close();
   writeFileSync(path.join(state, 'format'), '7\n');
   await assert.rejects(rig.restart(), /was written by format 7, this program reads 1/);

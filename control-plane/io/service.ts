@@ -373,6 +373,7 @@ class RunningControlPlane implements ControlPlane {
     try {
       await this.#server.listen({ host: address, port });
     } catch (thrown) {
+      denials.stop();
       await this.#server.close();
       this.#db.close();
       throw new Error(
