@@ -45,6 +45,14 @@ async function afterCuts(
   return seen;
 }
 
+/** A file whose bytes are safe; its name is not. */
+async function writeSynced(files: ReturnType<PowerCutDisk['volume']>['files']): Promise<void> {
+  const made = await files.create(ID);
+  assert.ok(made.ok);
+  await files.write(made.value, Buffer.alloc(300, 'x'), 0);
+  await files.sync(made.value);
+}
+
 test('the disk forgets, tears or keeps a write that was not synced', async () => {
   const seen = await afterCuts(async (files) => {
     const made = await files.create(ID);
@@ -57,22 +65,14 @@ test('the disk forgets, tears or keeps a write that was not synced', async () =>
 });
 
 test('the disk forgets a directory entry that was not synced, whatever its bytes are', async () => {
-  const seen = await afterCuts(async (files) => {
-    const made = await files.create(ID);
-    assert.ok(made.ok);
-    await files.write(made.value, Buffer.alloc(300, 'x'), 0);
-    await files.sync(made.value);
-  });
+  const seen = await afterCuts(writeSynced);
   assert.ok(seen['no name'] > 20 && seen['kept'] > 20, JSON.stringify(seen));
   assert.equal(seen['torn'], undefined, 'what was synced is whole');
 });
 
 test('the disk reorders: a removal that came later may hold where an earlier name is lost, and the other way round', async () => {
   const seen = await afterCuts(async (files) => {
-    const made = await files.create(ID);
-    assert.ok(made.ok);
-    await files.write(made.value, Buffer.alloc(300, 'x'), 0);
-    await files.sync(made.value);
+    await writeSynced(files);
     await files.syncName(ID);
     await files.finish(ID);
     await files.remove(ID);
@@ -82,10 +82,7 @@ test('the disk reorders: a removal that came later may hold where an earlier nam
 
 test('what was synced, bytes and name, survives every cut', async () => {
   const seen = await afterCuts(async (files) => {
-    const made = await files.create(ID);
-    assert.ok(made.ok);
-    await files.write(made.value, Buffer.alloc(300, 'x'), 0);
-    await files.sync(made.value);
+    await writeSynced(files);
     await files.syncName(ID);
   });
   assert.deepEqual(seen, { kept: 100 });
