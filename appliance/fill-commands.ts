@@ -128,7 +128,7 @@ export function previewText(applianceId: string, found: FillPreview, nowMs: numb
     `  ${what.padEnd(22)} ${String(amount.files).padStart(7)} files  ${formatBytes(amount.bytes)}`;
   const fits =
     found.fits === null
-      ? 'no cap limits it in this window'
+      ? 'nothing to compare with: an hour without a cap, or a window that is closed or has no end'
       : found.fits
         ? `fits: the caps let ${formatBytes(found.allowanceBytes ?? 0)} through before the window closes`
         : `does not fit: ${formatBytes(found.beyondSiteBytes)} from beyond the site, the caps let ${formatBytes(found.allowanceBytes ?? 0)} through before the window closes`;
