@@ -266,6 +266,10 @@ export async function runLoader(spec: LoaderSpec): Promise<readonly LoaderRow[]>
 
 if (import.meta.main) {
   const spec = JSON.parse(process.argv[2] ?? 'null') as LoaderSpec | null;
+  // What it started is ended by exit handlers, which a signal alone would not run.
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.on(signal, () => process.exit(130));
+  }
   if (spec === null) throw new Error('usage: node bench/failover/loader.ts SPEC (see LoaderSpec)');
   process.stdout.write(`${JSON.stringify(await runLoader(spec))}\n`);
   process.exit(0); // connections to boxes that are gone would keep it
