@@ -72,9 +72,11 @@ function ask(url: string, agent: Agent): Promise<IncomingMessage> {
 
 test('a takedown reaches every box of a running CDN, an open connection too, and can be taken back', async (t) => {
   const stateDir = mkdtempSync(path.join(os.tmpdir(), 'nightfill-takedown-'));
-  t.after(() => rmSync(stateDir, { recursive: true, force: true }));
   const cdn = await startCdn(stateDir);
-  t.after(() => cdn.stop());
+  t.after(async () => {
+    await cdn.stop(); // its processes are found by what lies in the directory
+    rmSync(stateDir, { recursive: true, force: true });
+  });
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   t.after(() => agent.destroy());
   const nightfill = async (...args: readonly string[]): Promise<string> =>
