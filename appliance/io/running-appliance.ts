@@ -562,9 +562,9 @@ class Box implements RunningAppliance {
 
   /** What is denied is not wanted, whatever the manifest says. */
   async #useManifest(manifest: ManifestSet): Promise<void> {
-    const allowed = manifest.withUrgent(this.#fastTrack.urgent).without(({ fileId, titles }) =>
-      this.#denialIntake.isDenied(fileId, titles),
-    );
+    const allowed = manifest
+      .withUrgent(this.#fastTrack.urgent)
+      .without(({ fileId, titles }) => this.#denialIntake.isDenied(fileId, titles));
     await this.#store.setWanted(allowed.files, allowed.fillDensity);
     this.#fill.setManifest(allowed);
   }

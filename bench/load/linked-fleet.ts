@@ -113,9 +113,17 @@ export class LinkedFleet implements AsyncDisposable {
   /** Publishes a title of opaque files, `spec` as of `nightfill publish --opaque`. */
   publish(titleId: string, spec: string): void {
     command([
-      ...['publish', '--opaque', spec, '--title-id', titleId],
-      ...['--control-plane', this.#controlUrl, '--token-file', this.#path('publish.token')],
-      ...['--origin-dir', path.join(this.directory, 'origin')],
+      'publish',
+      '--opaque',
+      spec,
+      '--title-id',
+      titleId,
+      '--control-plane',
+      this.#controlUrl,
+      '--token-file',
+      this.#path('publish.token'),
+      '--origin-dir',
+      path.join(this.directory, 'origin'),
     ]);
   }
 

@@ -71,10 +71,7 @@ function placeName(core: string, name: string): string {
 
 function join(core: string, place: string, spec: LinkSpec): void {
   const outer = `to-${spec.name}`;
-  ip(
-    ...['-n', core, 'link', 'add', outer, 'type', 'veth'],
-    ...['peer', 'name', 'wan0', 'netns', place],
-  );
+  ip('-n', core, 'link', 'add', outer, 'type', 'veth', 'peer', 'name', 'wan0', 'netns', place);
   ip('-n', core, 'link', 'set', outer, 'master', 'br0', 'up');
   for (const address of spec.addresses) {
     ip('-n', place, 'addr', 'add', `${address}/${PREFIX_BITS}`, 'dev', 'wan0');
@@ -88,8 +85,21 @@ function join(core: string, place: string, spec: LinkSpec): void {
 function shape(namespace: string, device: string, bps: number): void {
   const burstBytes = Math.max(BURST_BYTES_MIN, Math.ceil((bps / 8) * (BURST_MS / 1000)));
   run(
-    ...['tc', '-n', namespace, 'qdisc', 'add', 'dev', device, 'root', 'tbf'],
-    ...['rate', `${Math.round(bps)}bit`, 'burst', String(burstBytes), 'latency', `${QUEUE_MS}ms`],
+    'tc',
+    '-n',
+    namespace,
+    'qdisc',
+    'add',
+    'dev',
+    device,
+    'root',
+    'tbf',
+    'rate',
+    `${Math.round(bps)}bit`,
+    'burst',
+    String(burstBytes),
+    'latency',
+    `${QUEUE_MS}ms`,
   );
 }
 
