@@ -96,6 +96,16 @@ export const ControlPlaneConfigSchema = Type.Object(
           description:
             'program and arguments that make and post a plan; empty: no plan is made from here',
         }),
+        trendCommand: Type.Array(Type.String(), {
+          default: [],
+          maxItems: 64,
+          description:
+            'program and arguments that look for what trends within the day (nightfill plan … trend --hand-in); empty: nobody looks',
+        }),
+        trendCronUtc: Type.String({
+          default: '*/15 * * * *',
+          description: 'when trends are looked for: view records come by quarter hours',
+        }),
         timeoutSeconds: Type.Integer({
           default: 3600,
           minimum: 1,

@@ -1,9 +1,11 @@
 /**
- * Starts the planner as a child: each night by a schedule in UTC, or when an operator asks.
+ * Starts the planner as a child: each night by a schedule in UTC, or when an operator asks; and every quarter hour for what
+ * trends within the day.
  *
- * Invariants: (1) one child at a time
+ * Invariants: (1) one plan at a time; no look at trends begins while one is made, and none keeps a plan waiting
  *             (2) a night whose plan date was planned already starts nothing; an operator's order always does
- *             (3) a child that fails, or takes too long, is an alarm that says what to do; the plans in use stay
+ *             (3) a plan that fails, or takes too long, is an alarm that says what to do; the plans in use stay
+ *             (4) a look at trends that fails is a warning: tonight's plan sees the same views
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -42,9 +44,10 @@ export class PlanningRuns {
   readonly #alarms: Alarms;
   readonly #latestPlanDate: () => string | null;
   #state: PlanningState = { name: 'idle' };
-  #child: ChildProcess | null = null;
-  #ended: Promise<void> = Promise.resolve();
-  #task: ScheduledTask | null = null;
+  readonly #children = new Set<ChildProcess>();
+  #isTrending = false;
+  #ended: Promise<unknown> = Promise.resolve();
+  readonly #tasks: ScheduledTask[] = [];
   #stopping = false;
 
   constructor(
@@ -66,14 +69,19 @@ export class PlanningRuns {
   }
 
   start(): void {
-    if (this.#config.planCommand.length === 0) return;
-    this.#task = schedule(this.#config.cronUtc, () => void this.nightly(), { timezone: 'UTC' });
+    const { planCommand, cronUtc, trendCommand, trendCronUtc } = this.#config;
+    const inUtc = { timezone: 'UTC' } as const;
+    if (planCommand.length > 0)
+      this.#tasks.push(schedule(cronUtc, () => void this.nightly(), inUtc));
+    if (trendCommand.length > 0) {
+      this.#tasks.push(schedule(trendCronUtc, () => void this.trend(), inUtc));
+    }
   }
 
   async stop(): Promise<void> {
     this.#stopping = true;
-    await this.#task?.destroy();
-    this.#endChild();
+    for (const task of this.#tasks.splice(0)) await task.destroy();
+    for (const child of this.#children) this.#endChild(child);
     await this.#ended;
   }
 
@@ -89,18 +97,45 @@ export class PlanningRuns {
   run(why: string): PlanningStart {
     const [program, ...parameters] = this.#config.planCommand;
     if (program === undefined) return 'no-command';
-    if (this.#child !== null || this.#stopping) return 'running-already';
+    if (this.#state.name === 'running' || this.#stopping) return 'running-already';
     const startedAtMs = this.#clock.wallMs();
     const planDate = utcDateOf(startedAtMs);
     this.#state = { name: 'running', planDate, startedAtMs };
     this.#log.info({ planDate, why, program }, 'planning starts');
-    this.#ended = this.#follow(program, parameters, planDate);
+    this.#ended = Promise.all([this.#ended, this.#follow(program, parameters, planDate)]);
+    return 'started';
+  }
+
+  /** What is watched far more than forecast goes to the fast track, where the command hands it in. */
+  async trend(): Promise<PlanningStart> {
+    const [program, ...parameters] = this.#config.trendCommand;
+    if (program === undefined) return 'no-command';
+    if (this.#isTrending || this.#state.name === 'running' || this.#stopping) {
+      return 'running-already';
+    }
+    this.#isTrending = true;
+    const run = this.#runChild(program, parameters);
+    this.#ended = Promise.all([this.#ended, run]);
+    const { problem, lastLines } = await run;
+    this.#isTrending = false;
+    if (problem !== '' && !this.#stopping) {
+      this.#log.warn({ problem, lastLines }, 'the look at trends failed; the next one is due soon');
+    }
     return 'started';
   }
 
   async #follow(program: string, parameters: string[], planDate: string): Promise<void> {
+    const { problem, lastLines } = await this.#runChild(program, parameters);
+    this.#conclude(planDate, problem, lastLines);
+  }
+
+  /** `problem`: '' where the child ended with status 0. */
+  async #runChild(
+    program: string,
+    parameters: string[],
+  ): Promise<{ readonly problem: string; readonly lastLines: string }> {
     const child = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#child = child;
+    this.#children.add(child);
     const last: string[] = [];
     let lines = 0;
     const logLine = (line: string): void => {
@@ -116,9 +151,9 @@ export class PlanningRuns {
     let tookTooLong = false;
     const deadline = this.#clock.after(timeoutMs, () => {
       tookTooLong = true;
-      this.#endChild();
+      this.#endChild(child);
     });
-    const outcome = await new Promise<string>((resolve) => {
+    const problem = await new Promise<string>((resolve) => {
       child.once('error', (thrown) => resolve(`could not be started: ${thrown.message}`));
       child.once('close', (code, signal) => {
         if (tookTooLong) resolve(`took longer than ${this.#config.timeoutSeconds} s`);
@@ -127,8 +162,8 @@ export class PlanningRuns {
       });
     });
     deadline.cancel();
-    this.#child = null;
-    this.#conclude(planDate, outcome, last.join(' | '));
+    this.#children.delete(child);
+    return { problem, lastLines: last.join(' | ') };
   }
 
   #conclude(planDate: string, problem: string, lastLines: string): void {
@@ -156,9 +191,7 @@ export class PlanningRuns {
   }
 
   /** Asks the child to stop, and ends it a little later where it does not. */
-  #endChild(): void {
-    const child = this.#child;
-    if (child === null) return;
+  #endChild(child: ChildProcess): void {
     child.kill('SIGTERM');
     const killer: Timer = this.#clock.after(KILL_AFTER_MS, () => child.kill('SIGKILL'));
     child.once('close', () => killer.cancel());

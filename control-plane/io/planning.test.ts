@@ -239,13 +239,20 @@ test('the planner is given the catalogue, the boxes with what they have left, ho
   assert.equal((await rig.call('GET', '/v1/planner/input?other=1', 'planner')).status, 400);
 });
 
+const SCHEDULES = {
+  cronUtc: '0 1 * * *',
+  planCommand: [],
+  trendCommand: [],
+  trendCronUtc: '*/15 * * * *',
+  timeoutSeconds: 30,
+};
+
 test('the planner is started as a child, one at a time, and a child that fails is an alarm', async (t) => {
   const script = (text: string): readonly string[] => [process.execPath, '-e', text];
   const rig = await Rig.start(t, {
     planning: {
-      cronUtc: '0 1 * * *',
+      ...SCHEDULES,
       planCommand: [...script('process.stdin.resume(); setTimeout(() => process.exit(0), 300)')],
-      timeoutSeconds: 30,
     },
   });
   const { planning } = rig.controlPlane.plane;
@@ -255,9 +262,8 @@ test('the planner is started as a child, one at a time, and a child that fails i
   assert.equal(planning.state.name === 'ended' && planning.state.ok, true);
   const failing = await Rig.start(t, {
     planning: {
-      cronUtc: '0 1 * * *',
+      ...SCHEDULES,
       planCommand: [...script('console.error("no input"); process.exit(4)')],
-      timeoutSeconds: 30,
     },
   });
   const { planning: other, alarms } = failing.controlPlane.plane;
@@ -267,9 +273,8 @@ test('the planner is started as a child, one at a time, and a child that fails i
   assert.match(alarms.newest()[0].todo, /plan-now/);
   const holding = await Rig.start(t, {
     planning: {
-      cronUtc: '0 1 * * *',
+      ...SCHEDULES,
       planCommand: [...script('console.error("held for approval: 7 points"); process.exit(3)')],
-      timeoutSeconds: 30,
     },
   });
   const { planning: held, alarms: heldAlarms } = holding.controlPlane.plane;
@@ -287,7 +292,7 @@ test('the planner is started as a child, one at a time, and a child that fails i
 test('a planner that hangs is ended after its time', async (t) => {
   const rig = await Rig.start(t, {
     planning: {
-      cronUtc: '0 1 * * *',
+      ...SCHEDULES,
       planCommand: [process.execPath, '-e', 'setInterval(() => {}, 1000)'],
       timeoutSeconds: 1,
     },
@@ -301,9 +306,8 @@ test('a planner that hangs is ended after its time', async (t) => {
 test('a night that is planned already starts nothing', async (t) => {
   const rig = await Rig.start(t, {
     planning: {
-      cronUtc: '0 1 * * *',
+      ...SCHEDULES,
       planCommand: [process.execPath, '-e', ''],
-      timeoutSeconds: 30,
     },
   });
   await rig.putSite();
@@ -315,4 +319,25 @@ test('a night that is planned already starts nothing', async (t) => {
   const { planning } = rig.controlPlane.plane;
   assert.equal(planning.nightly(), 'planned-already');
   assert.equal(planning.state.name, 'idle');
+});
+
+test('a look at trends is a child of its own: it waits for a plan, keeps none waiting, and alarms nobody', async (t) => {
+  const rig = await Rig.start(t, {
+    planning: {
+      ...SCHEDULES,
+      planCommand: [process.execPath, '-e', 'setTimeout(() => {}, 300)'],
+      trendCommand: [process.execPath, '-e', 'setTimeout(() => process.exit(1), 300)'],
+    },
+  });
+  const { planning, alarms } = rig.controlPlane.plane;
+  const look = planning.trend();
+  assert.equal(await planning.trend(), 'running-already');
+  assert.equal(planning.run('a test'), 'started');
+  assert.equal(await look, 'started');
+  assert.deepEqual(alarms.newest(), []);
+  await until('the plan to end', () => planning.state.name === 'ended');
+  assert.equal(planning.run('a test'), 'started');
+  assert.equal(await planning.trend(), 'running-already');
+  await until('the plan to end', () => planning.state.name === 'ended');
+  assert.equal(await (await Rig.start(t)).controlPlane.plane.planning.trend(), 'no-command');
 });

@@ -187,7 +187,12 @@ export function configsOf(
       origin: { baseUrl: urlOf(layout.origin.listen), adminUrl: urlOf(layout.origin.admin) },
       playbackUrl,
       steeringUrl,
-      planning: { cronUtc: '0 1 * * *', planCommand: secrets.planCommand },
+      planning: {
+        cronUtc: '0 1 * * *',
+        planCommand: secrets.planCommand,
+        trendCommand:
+          secrets.planCommand.length === 0 ? [] : [...secrets.planCommand, 'trend', '--hand-in'],
+      },
     },
     origin: {
       listen: layout.origin.listen,
