@@ -2,8 +2,11 @@
  * What a capacity engineer would say after reading the tables: a few sentences, each with its figure.
  */
 import type { SimulationResult, SiteRow } from '../../simulate/result.ts';
-import { comparisonOf } from './comparison.ts';
-import { bandOf, decimalBytes, FIGURES, plain } from './figures.ts';
+import { comparisonOf, type Difference } from './comparison.ts';
+import { decimalBytes, plain } from './figures.ts';
+
+const MOVED_SHARE_MIN = 0.05;
+const MOVED_MAX = 3;
 
 export function conclusionsOf(results: readonly SimulationResult[]): readonly string[] {
   const [base, ...variants] = results;
@@ -65,15 +68,33 @@ function priceLine({ sites }: SimulationResult): readonly string[] {
       ];
 }
 
+/** Offload always; then what else moved most, by its share of what it was. */
 function variantLine(base: SimulationResult, variant: SimulationResult): string {
   const { rows } = comparisonOf(base, variant);
-  const named = (['offloadShare', 'originGbps95'] as const).map((metric) => {
-    const row = rows.find((entry) => entry.figure.metric === metric);
-    const figure = FIGURES.find((entry) => entry.metric === metric);
-    if (row === undefined || figure === undefined) throw new Error(`no figure is called ${metric}`);
-    const word = metric === 'offloadShare' ? 'offload' : 'origin, 95th percentile';
-    const judged = bandOf(variant, metric) === null ? '' : ` (${row.verdict})`;
-    return `${word} ${figure.print(row.after)}, ${figure.printDifference(row.difference)}${judged}`;
+  const moved = rows
+    .filter(({ figure }) => figure.better !== 'neither' && figure.metric !== 'offloadShare')
+    .map((row) => ({
+      row,
+      share: Math.abs(row.difference) / Math.max(row.before, row.after, 1e-9),
+    }))
+    .filter(({ row, share }) => share >= MOVED_SHARE_MIN && isPrinted(row))
+    .sort((a, b) => b.share - a.share || (a.row.figure.label < b.row.figure.label ? -1 : 1))
+    .slice(0, MOVED_MAX)
+    .map(({ row }) => row);
+  const offload = rows.filter(({ figure }) => figure.metric === 'offloadShare');
+  const words = [...offload, ...moved].map((row) => {
+    const name = row.figure.metric === 'offloadShare' ? 'offload' : lowered(row.figure.label);
+    const judged = row.interval === null ? '' : ` (${row.verdict})`;
+    return `${name} ${row.figure.print(row.after)}, ${row.figure.printDifference(row.difference)}${judged}`;
   });
-  return `“${variant.meta.variant}” against “${base.meta.variant}”: ${named.join('; ')}.`;
+  return `“${variant.meta.variant}” against “${base.meta.variant}”: ${words.join('; ')}.`;
+}
+
+/** A difference that the page would print as nothing is no conclusion. */
+function isPrinted({ figure, before, after }: Difference): boolean {
+  return figure.print(before) !== figure.print(after);
+}
+
+function lowered(label: string): string {
+  return label.slice(0, 1).toLowerCase() + label.slice(1);
 }

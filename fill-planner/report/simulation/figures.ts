@@ -32,7 +32,11 @@ const figure = (
   better,
   print,
   printDifference: (value) =>
-    print === percent ? `${signed(100 * value, 2)} pt` : `${sign(value)}${print(Math.abs(value))}`,
+    print === percent
+      ? `${signed(100 * value, 2)} pt`
+      : value === 0
+        ? print(0)
+        : `${sign(value)}${print(Math.abs(value))}`,
 });
 
 export const FIGURES: readonly Figure[] = [
@@ -99,5 +103,6 @@ function sign(value: number): string {
 }
 
 function signed(value: number, digits: number): string {
-  return `${sign(value)}${Math.abs(value).toFixed(digits)}`;
+  const text = Math.abs(value).toFixed(digits);
+  return Number(text) === 0 ? text : `${sign(value)}${text}`;
 }

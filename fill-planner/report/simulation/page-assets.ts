@@ -14,6 +14,7 @@ h1 { font-size: 26px; margin: 0; } h2 { font-size: 17px; margin: 0 0 2px; }
 .tiles i { font-style: normal; font-size: 12px; color: var(--soft); min-height: 17px; font-variant-numeric: tabular-nums; }
 .tiles span { font-size: 13px; color: var(--soft); }
 figure, section.table, section { margin: 0 0 28px; } figure svg { max-width: 100%; height: auto; display: block; }
+.left-out { color: var(--soft); font-size: 13.5px; } .left-out h2 { font-size: 14px; } ul { margin: 4px 0; padding-left: 22px; }
 .reading { color: var(--soft); margin: 0 0 8px; font-size: 13.5px; }
 .scroll { overflow: auto; max-height: 460px; border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }

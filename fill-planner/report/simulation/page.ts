@@ -22,6 +22,7 @@ export interface Page {
   readonly question: string;
   readonly facts: readonly string[];
   readonly warnings: readonly string[];
+  readonly leftOut: readonly string[]; // what the engine does not know
   readonly tiles: readonly {
     readonly label: string;
     readonly value: string;
@@ -48,7 +49,7 @@ const TILES = [
 /** What stands above the plots of a run. */
 export function headOf(
   results: readonly SimulationResult[],
-): Pick<Page, 'title' | 'question' | 'facts' | 'warnings' | 'tiles' | 'scenario'> {
+): Pick<Page, 'title' | 'question' | 'facts' | 'warnings' | 'leftOut' | 'tiles' | 'scenario'> {
   const [base] = results;
   const { meta } = base;
   const errors = meta.errors.map(
@@ -66,15 +67,13 @@ export function headOf(
         ? [`against the request level: ${errors.join('; ')}`]
         : ['not checked against the request level in this run']),
     ],
-    warnings: [
-      ...results
-        .filter((result) => result.meta.isPartial)
-        .map(
-          (result) =>
-            `Partial: “${result.meta.variant}” was interrupted after ${result.meta.hoursDone} of ${24 * result.meta.days} hours. All figures are of those hours.`,
-        ),
-      ...new Set(results.flatMap((result) => result.meta.notes)),
-    ],
+    warnings: results
+      .filter((result) => result.meta.isPartial)
+      .map(
+        (result) =>
+          `Partial: “${result.meta.variant}” was interrupted after ${result.meta.hoursDone} of ${24 * result.meta.days} hours. All figures are of those hours.`,
+      ),
+    leftOut: [...new Set(results.flatMap((result) => result.meta.notes))],
     tiles: TILES.map((metric) => {
       const figure = FIGURES.find((entry) => entry.metric === metric);
       const band = bandOf(base, metric);
@@ -110,6 +109,7 @@ ${page.warnings.map((warning) => `<p class="warning">${escaped(warning)}</p>`).j
 ${page.tiles.map(({ label, value, note }) => `<div><b>${escaped(value)}</b><i>${escaped(note)}</i><span>${escaped(label)}</span></div>`).join('\n')}
 </section>
 ${page.conclusions.length === 0 ? '' : `<section><h2>What stands out</h2><ul>${page.conclusions.map((line) => `<li>${escaped(line)}</li>`).join('')}</ul></section>`}
+${page.leftOut.length === 0 ? '' : `<section class="left-out"><h2>What this engine leaves out</h2><ul>${page.leftOut.map((line) => `<li>${escaped(line)}</li>`).join('')}</ul></section>`}
 ${page.first.map(tableHtml).join('\n')}
 ${page.plots.map(plotHtml).join('\n')}
 ${page.tables.map(tableHtml).join('\n')}
