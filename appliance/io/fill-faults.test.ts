@@ -28,7 +28,7 @@ test('a window that ends in the middle of a file leaves its chunks, and the next
   await using world = await World.open();
   const film = makeFile(1, 40 * CHUNK_BYTES);
   world.origin.add(film);
-  world.origin.delayMs = 700;
+  world.origin.delayMs = 2500; // a run of chunks outlives two heartbeats
   await world.controlPlane.plan(1, [entryOf(film, 'film')]);
   const box = await world.start();
   await until(() => (box.store.find(film.fileId)?.presentBytes ?? 0) > 0, 'some of it is here');
