@@ -5,8 +5,9 @@
  * histogram with the ladder's. A title that is held down to some share holds a leading part of the ladder, `cut` bins of it: that is
  * all the state that a cluster needs per cell.
  *
- * Units:      density: share of the country's title views; bin b lies around 2^(-(b + origin) / BINS_PER_OCTAVE)
- * Invariants: (1) bytes of the bins = bytes of all files down to the last bin's density; what lies deeper is only in `viewBytes`
+ * Units:      density: share of the country's title views; a bin is 1 / BINS_PER_OCTAVE of an octave
+ * Invariants: (1) bytes x density over all bins, the deep ones too, is `viewBytes`
+ *             (2) bytes of the bins = bytes of all files down to the last bin's density; what lies deeper is only in `viewBytes`
  */
 import type { Ladder } from '../workload/ladder.ts';
 import type { Cell } from '../workload/programmes.ts';
@@ -24,7 +25,7 @@ export interface LadderBins {
   readonly topShare: number;
 }
 
-export function ladderBins(ladder: Ladder): LadderBins {
+export function ladderBins(ladder: Pick<Ladder, 'shares' | 'bytesPerSecond'>): LadderBins {
   const { shares, bytesPerSecond } = ladder;
   const binOf = (share: number): number =>
     Math.round(-Math.log2(share / shares[0]) * BINS_PER_OCTAVE);
@@ -96,16 +97,18 @@ export function binnedOrder(
     histogram[firstBin[at]] += seconds[at];
   }
   const { bytes, bins } = convolution(histogram, ladder, bytesWanted);
-  const densities = new Float64Array(bins);
-  const edges = new Float64Array(bins + 1);
-  for (let bin = 0; bin < bins; bin++) {
-    densities[bin] = 2 ** (-(bin + least) / BINS_PER_OCTAVE);
-    edges[bin] = 2 ** (-(bin + least - 0.5) / BINS_PER_OCTAVE);
-  }
-  edges[bins] = 2 ** (-(bins + least - 0.5) / BINS_PER_OCTAVE);
   let viewBytes = 0;
   for (let at = 0; at < titleViews.length; at++) viewBytes += titleViews[at] * seconds[at];
   viewBytes *= ladder.viewBytesTo[ladder.count];
+  // A bin's middle is not the mean of what lies in it: all bins together are made to weigh what the files do.
+  const scale = viewBytes / (atMiddles(histogram) * atMiddles(ladder.bytes));
+  const densities = new Float64Array(bins);
+  const edges = new Float64Array(bins + 1);
+  for (let bin = 0; bin < bins; bin++) {
+    densities[bin] = scale * middleOf(bin);
+    edges[bin] = scale * middleOf(bin - 0.5);
+  }
+  edges[bins] = scale * middleOf(bins - 0.5);
   return {
     firstBin,
     bins,
@@ -116,6 +119,17 @@ export function binnedOrder(
     viewBytes,
     isWhole: bins === histogram.length + ladder.count - 1,
   };
+}
+
+function middleOf(bin: number): number {
+  return 2 ** (-bin / BINS_PER_OCTAVE);
+}
+
+/** View-bytes of a histogram, were each entry in the middle of its bin. Of a convolution it is the product of both sides'. */
+function atMiddles(weights: Float64Array): number {
+  let sum = 0;
+  for (let bin = 0; bin < weights.length; bin++) sum += weights[bin] * middleOf(bin);
+  return sum;
 }
 
 /** Bin by bin from the top, until there are bytes enough. */
