@@ -7,7 +7,7 @@
  * Invariants: (1) one seed has no bands: nothing is known of its spread
  */
 import { assert } from '#base/outcome.ts';
-import { TOTALS, type Band, type SimulationResult } from './result.ts';
+import { totalsWithMeaning, type Band, type SimulationResult } from './result.ts';
 
 export const BAND_LEVEL = 0.9;
 /** Student's t at 95 % for 1, 2, ... degrees of freedom; beyond the list the normal's. */
@@ -19,7 +19,8 @@ const T95 = [
 export function withBands(results: readonly SimulationResult[]): SimulationResult {
   assert(results.length > 0, 'bands are of at least one result');
   const [first] = results;
-  const bands = results.length < 2 ? [] : TOTALS.map((metric) => bandOf(metric, results));
+  const metrics = totalsWithMeaning(first.meta.engine);
+  const bands = results.length < 2 ? [] : metrics.map((metric) => bandOf(metric, results));
   return {
     ...first,
     meta: {

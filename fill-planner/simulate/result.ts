@@ -140,6 +140,18 @@ export const TotalsSchema = Type.Object({
 export type Totals = Static<typeof TotalsSchema>;
 export const TOTALS = Object.keys(TotalsSchema.properties) as (keyof Totals)[];
 
+/** Those that have a meaning without links, windows and days; the analytic engine leaves the others 0. */
+export const ANALYTIC_TOTALS: readonly (keyof Totals)[] = [
+  'offloadShare',
+  'contentMissShare',
+  'contentMissHours',
+  'demandPeakGbps',
+  'demandBytes',
+];
+export function totalsWithMeaning(engine: Engine): readonly (keyof Totals)[] {
+  return engine === 'analytic' ? ANALYTIC_TOTALS : TOTALS;
+}
+
 export const ResultSchema = Type.Object({
   format: Type.Literal(1),
   meta: Type.Object({
@@ -189,7 +201,13 @@ export const ResultSchema = Type.Object({
       title: Type.String(),
       x: Type.String(),
       y: Type.String(),
-      points: Type.Array(Type.Object({ x: number, y: number })),
+      points: Type.Array(
+        Type.Object({
+          x: number,
+          y: number,
+          series: Type.Optional(Type.String({ description: 'which line, e.g. a policy' })),
+        }),
+      ),
     }),
     { description: 'what-if curves of the analytic engine' },
   ),

@@ -6,7 +6,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { formatDuration } from '#base/units.ts';
 import { addCalibrateCommand } from './calibrate-command.ts';
-import type { SimulationResult } from './result.ts';
+import { ENGINES, totalsWithMeaning, type Engine, type SimulationResult } from './result.ts';
 import { readScenarioFile, runVariants, writeResults } from './io/scenario-run.ts';
 import { TerminalBar } from './io/terminal-bar.ts';
 import { summaryOf } from './run-summary.ts';
@@ -15,7 +15,7 @@ interface RunFlags {
   readonly data?: string;
   readonly seed?: number;
   readonly seeds: number;
-  readonly engine: (typeof RUN_ENGINES)[number];
+  readonly engine: Engine;
   readonly sample: number;
   readonly out?: string;
   readonly threads?: number;
@@ -24,7 +24,6 @@ interface RunFlags {
 }
 
 const INTERRUPTED = 130;
-const RUN_ENGINES = ['fluid', 'request'] as const;
 const SAMPLE_SHARE = 1 / 16; // of the keys: some hundred thousand
 
 export function addRunCommands(simulate: Command): void {
@@ -34,7 +33,7 @@ export function addRunCommands(simulate: Command): void {
     .option('--data <dir>', 'where the shared tables are: openconnect/ holds the topology')
     .option('--seed <n>', 'first seed (default: the scenario’s)', wholeNumber)
     .option('--seeds <n>', 'so many seeds, for bands', positive, 1)
-    .option('--engine <name>', `one of ${RUN_ENGINES.join(', ')}`, engineName, 'fluid')
+    .option('--engine <name>', `one of ${ENGINES.join(', ')}`, engineName, 'fluid')
     .option('--sample <share>', 'of the keys, at the request level', share, SAMPLE_SHARE)
     .option('--out <dir>', 'default: simulation-<scenario> beside where you are')
     .option('--threads <n>', 'default: as many as there are cores', positive)
@@ -45,7 +44,7 @@ export function addRunCommands(simulate: Command): void {
 }
 
 async function simulateRun(file: string, flags: RunFlags): Promise<void> {
-  const read = readScenarioFile(file, flags.data);
+  const read = readScenarioFile(file, flags.data, flags.engine);
   if (!read.ok) return refuse(read.failure);
   const stop = new AbortController();
   const onSignal = (): void => {
@@ -85,7 +84,7 @@ function jsonOf(results: readonly SimulationResult[]): object {
       engine: meta.engine,
       seeds: meta.seeds,
       isPartial: meta.isPartial,
-      ...totals,
+      ...Object.fromEntries(totalsWithMeaning(meta.engine).map((name) => [name, totals[name]])),
     })),
   };
 }
@@ -97,9 +96,9 @@ function slugOf(name: string): string {
     .replaceAll(/^-|-$/g, '');
 }
 
-function engineName(text: string): (typeof RUN_ENGINES)[number] {
-  const found = RUN_ENGINES.find((name) => name === text);
-  if (found === undefined) throw new InvalidArgumentError(`one of ${RUN_ENGINES.join(', ')}.`);
+function engineName(text: string): Engine {
+  const found = ENGINES.find((name) => name === text);
+  if (found === undefined) throw new InvalidArgumentError(`one of ${ENGINES.join(', ')}.`);
   return found;
 }
 

@@ -1,7 +1,13 @@
 /**
  * A run on the terminal: one column a variant, what a capacity engineer looks at first.
  */
-import type { Band, SimulationResult, SiteRow, Totals } from './result.ts';
+import {
+  totalsWithMeaning,
+  type Band,
+  type SimulationResult,
+  type SiteRow,
+  type Totals,
+} from './result.ts';
 
 type Figure = readonly [string, keyof Totals, (value: number) => string];
 
@@ -31,6 +37,7 @@ const SITES_SHOWN = 5;
 export function summaryOf(results: readonly SimulationResult[]): string {
   const [first] = results;
   const { meta } = first;
+  const meant = totalsWithMeaning(meta.engine);
   const lines = [
     `${meta.name}: ${meta.sites} sites, ${meta.appliances} appliances, ${meta.days} days from ${meta.startDate}, ${meta.engine} engine, ${meta.seeds.length === 1 ? `seed ${meta.seed}` : `seeds ${meta.seeds.join(', ')}`}`,
     ...(meta.question === '' ? [] : [meta.question]),
@@ -47,13 +54,12 @@ export function summaryOf(results: readonly SimulationResult[]): string {
     '',
     ...table([
       ['', ...results.map((result) => result.meta.variant)],
-      ...FIGURES.map(([title, metric, format]) => [
+      ...FIGURES.filter(([, metric]) => meant.includes(metric)).map(([title, metric, format]) => [
         title,
         ...results.map((result) => cell(result, metric, format)),
       ]),
     ]),
-    '',
-    ...siteLines(first),
+    ...(first.sites.length === 0 ? [] : ['', ...siteLines(first)]),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -152,7 +152,7 @@ export const WorkloadSchema = Type.Object(
       {
         default: 'generated',
         description:
-          'view-records: Parquet or CSV (ordinal, home, day, bytes); trace: a cache trace (request level only)',
+          'view-records: Parquet or CSV (ordinal, home, day, bytes, and size where it is known); trace: a cache trace; both by the analytic engine only',
       },
     ),
     file: Type.Optional(Type.String({ maxLength: 4096, description: 'relative to the scenario' })),

@@ -8,7 +8,7 @@
  *             (3) the same rows whatever the order of the seeds in a result
  * Source:     Welch (1947); common random numbers: Law and Kelton, Simulation Modeling and Analysis, 11.2
  */
-import type { SimulationResult } from '../../simulate/result.ts';
+import { totalsWithMeaning, type SimulationResult } from '../../simulate/result.ts';
 import { bandOf, FIGURES, type Figure } from './figures.ts';
 import { studentT975 } from './student-t.ts';
 
@@ -34,7 +34,10 @@ export interface Comparison {
 export function comparisonOf(before: SimulationResult, after: SimulationResult): Comparison {
   const seeds = Math.min(before.meta.seeds.length, after.meta.seeds.length);
   const isPaired = seeds >= 2 && sameSeeds(before, after);
-  const rows = FIGURES.map((figure) => differenceOf(figure, before, after, isPaired));
+  const [known, asked] = [before, after].map(({ meta }) => totalsWithMeaning(meta.engine));
+  const rows = FIGURES.filter(({ metric }) => known.includes(metric) && asked.includes(metric)).map(
+    (figure) => differenceOf(figure, before, after, isPaired),
+  );
   return {
     how: seeds < 2 ? 'one seed' : isPaired ? 'paired by seed' : 'independent seeds',
     seeds,

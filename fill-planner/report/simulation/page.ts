@@ -7,7 +7,7 @@
  */
 import { escaped } from '#base/markup.ts';
 import { stringify } from 'yaml';
-import type { SimulationResult } from '../../simulate/result.ts';
+import { totalsWithMeaning, type SimulationResult } from '../../simulate/result.ts';
 import { bandOf, FIGURES } from './figures.ts';
 import type { Plot } from './plots.ts';
 import { SCRIPT, STYLE } from './page-assets.ts';
@@ -74,16 +74,18 @@ export function headOf(
           `Partial: “${result.meta.variant}” was interrupted after ${result.meta.hoursDone} of ${24 * result.meta.days} hours. All figures are of those hours.`,
       ),
     leftOut: [...new Set(results.flatMap((result) => result.meta.notes))],
-    tiles: TILES.map((metric) => {
-      const figure = FIGURES.find((entry) => entry.metric === metric);
-      const band = bandOf(base, metric);
-      if (figure === undefined) throw new Error(`no figure is called ${metric}`);
-      return {
-        label: figure.label,
-        value: figure.print(band?.mean ?? base.totals[metric]),
-        note: band === null ? '' : `${figure.print(band.low)} to ${figure.print(band.high)}`,
-      };
-    }),
+    tiles: TILES.filter((metric) => totalsWithMeaning(meta.engine).includes(metric)).map(
+      (metric) => {
+        const figure = FIGURES.find((entry) => entry.metric === metric);
+        const band = bandOf(base, metric);
+        if (figure === undefined) throw new Error(`no figure is called ${metric}`);
+        return {
+          label: figure.label,
+          value: figure.print(band?.mean ?? base.totals[metric]),
+          note: band === null ? '' : `${figure.print(band.low)} to ${figure.print(band.high)}`,
+        };
+      },
+    ),
     scenario: stringify(base.scenario),
   };
 }

@@ -56,9 +56,8 @@ const FRAME = {
 export function plotsOf(results: readonly SimulationResult[]): readonly Plot[] {
   const [base] = results;
   return [
-    ...(results.length > 1 ? [variantsPlot(results)] : []),
-    demandPlot(base),
-    carriersPlot(base),
+    ...(results.length > 1 && base.meta.hoursDone > 0 ? [variantsPlot(results)] : []),
+    ...(base.meta.hoursDone > 0 ? [demandPlot(base), carriersPlot(base)] : []),
     ...(base.nights.length > 0 ? [nightsPlot(base)] : []),
     ...(base.sites.length > 1 ? [offloadPlot(results), headroomPlot(base), pricesPlot(base)] : []),
     ...base.curves.map(curvePlot),
@@ -340,7 +339,8 @@ function curvePlot(curve: SimulationResult['curves'][number], at: number): Plot 
   return {
     id: `curve-${at}`,
     title: curve.title,
-    reading: 'From the analytic engine (Che’s approximation).',
+    reading:
+      'From the analytic engine (Che’s approximation); lines called simulated are real caches.',
     spec: {
       ...FRAME,
       data: { values: [...curve.points] },
@@ -348,6 +348,9 @@ function curvePlot(curve: SimulationResult['curves'][number], at: number): Plot 
       encoding: {
         x: { field: 'x', type: 'quantitative', title: curve.x },
         y: { field: 'y', type: 'quantitative', title: curve.y, scale: { zero: false } },
+        ...(curve.points.some(({ series }) => series !== undefined)
+          ? { color: { field: 'series', type: 'nominal', sort: null, title: null } }
+          : {}),
       },
       height: 200,
     },

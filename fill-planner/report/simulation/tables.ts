@@ -1,7 +1,7 @@
 /**
  * The tables of a simulation report. Each is plain text in cells, so that it can be copied into a sheet.
  */
-import type { SimulationResult, SiteRow } from '../../simulate/result.ts';
+import { totalsWithMeaning, type SimulationResult, type SiteRow } from '../../simulate/result.ts';
 import type { Comparison } from './comparison.ts';
 import { bandOf, decimalBytes, FIGURES, plain } from './figures.ts';
 
@@ -36,7 +36,9 @@ function totalsTable(results: readonly SimulationResult[]): Table {
       ? `Mean over ${results[0].meta.seeds.length} seeds; in brackets the band that ${level} % of further seeds should fall in.`
       : 'One seed: run with --seeds to see how much of it is chance.',
     columns: [text('Figure'), ...results.map((result) => number(result.meta.variant))],
-    rows: FIGURES.map(({ metric, label, print }) => [
+    rows: FIGURES.filter(({ metric }) =>
+      totalsWithMeaning(results[0].meta.engine).includes(metric),
+    ).map(({ metric, label, print }) => [
       label,
       ...results.map((result) => {
         const band = bandOf(result, metric);

@@ -114,6 +114,12 @@ function characteristicTime(
 
 /** What a plan that knew the rates would hold: the most requests a byte first, the last bin in part. */
 function densestFirst(popularity: Popularity, capacityBytes: number): AnalyticHit {
+  const held = densestHeld(popularity, capacityBytes);
+  return { ...ratios(popularity, (_, at) => held[at]), characteristicDays: null };
+}
+
+/** Share of each entry that is held where the densest files fill the capacity. */
+export function densestHeld(popularity: Popularity, capacityBytes: number): Float64Array {
   const { ratesPerDay, sizesBytes, counts } = popularity;
   // Byte hits per byte of disk: rate x size / size. Files of a rate are alike, whatever their size.
   const order = Array.from(ratesPerDay, (_, at) => at).sort(
@@ -126,7 +132,7 @@ function densestFirst(popularity: Popularity, capacityBytes: number): AnalyticHi
     held[at] = bytes === 0 ? 1 : Math.min(1, room / bytes);
     room = Math.max(0, room - bytes);
   }
-  return { ...ratios(popularity, (_, at) => held[at]), characteristicDays: null };
+  return held;
 }
 
 function ratios(

@@ -32,6 +32,7 @@ export async function writeParquet(
       ['hours', hours],
       ['sites', sites],
     ] as const) {
+      if (rows.length === 0) continue; // the analytic engine has no hours
       const lines = path.join(work, `${name}.ndjson`);
       const file = path.join(directory, `${name}.parquet`);
       writeFileSync(lines, rows.map((row) => JSON.stringify(row)).join('\n'));

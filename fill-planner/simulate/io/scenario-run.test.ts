@@ -43,7 +43,7 @@ test('a scenario becomes results of every variant with bands, a report, Parquet 
   t.after(() => rmSync(directory, { recursive: true }));
   const file = path.join(directory, 'small.yaml');
   writeFileSync(file, SMALL);
-  const read = readScenarioFile(file, undefined);
+  const read = readScenarioFile(file, undefined, 'fluid');
   assert.ok(read.ok, read.ok ? '' : read.failure.join('\n'));
   const run = await runVariants(read.value, options);
   assert.ok(run.ok);
@@ -79,7 +79,7 @@ for (const [what, text, problem] of [
   [
     'a trace as workload',
     'name: a\nworkload: {source: trace, file: t}\n',
-    /is not read by these engines/,
+    /trace are read with --engine analytic, or by simulate cache/,
   ],
 ] as const) {
   test(`a scenario with ${what} is refused, and it is said why`, (t) => {
@@ -87,7 +87,7 @@ for (const [what, text, problem] of [
     t.after(() => rmSync(directory, { recursive: true }));
     const file = path.join(directory, 's.yaml');
     writeFileSync(file, text);
-    const read = readScenarioFile(file, undefined);
+    const read = readScenarioFile(file, undefined, 'fluid');
     assert.ok(!read.ok);
     assert.match(read.failure.join('\n'), problem);
   });

@@ -20,7 +20,9 @@ import {
 import type { Engine, SimulationResult } from '../result.ts';
 import { readScenario, scenarioVariants, type Scenario } from '../scenario.ts';
 import { runRequest } from '../request/request-engine.ts';
+import { runAnalytic } from '../analytic/analytic-run.ts';
 import { runFluid } from './fluid-pool.ts';
+import { readMeasured } from './measured-workload.ts';
 import { writeParquet } from './parquet.ts';
 
 const FILE_BYTES_MAX = 1 << 30;
@@ -29,28 +31,35 @@ const TOPOLOGY_FILE = 'openconnect/netflix-ocas-2023-08-02.csv';
 export interface ScenarioInput {
   readonly scenario: Scenario;
   readonly topology: readonly TopologySite[];
+  /** What files of the workload are relative to. */
+  readonly directory: string;
 }
 
 export function readScenarioFile(
   file: string,
   dataDirectory: string | undefined,
+  engine: Engine,
 ): Outcome<ScenarioInput, readonly string[]> {
   const text = readText(file);
   if (!text.ok) return { ok: false, failure: [text.failure] };
   const read = readScenario(text.value, file);
   if (!read.ok) return read;
   const scenario = read.value;
-  if (scenario.workload.source !== 'generated') {
+  const measured = scenarioVariants(scenario).filter(
+    (variant) => variant.scenario.workload.source !== 'generated',
+  );
+  if (measured.length > 0 && engine !== 'analytic') {
+    const [{ name, scenario: own }] = measured;
     return {
       ok: false,
       failure: [
-        `${file}: /workload/source: ${scenario.workload.source} is not read by these engines; use generated, or simulate cache for a trace`,
+        `${file}: /workload/source (${name}): the ${engine} engine generates its viewing, as it needs every file’s title and forecast; ${own.workload.source} are read with --engine analytic${own.workload.source === 'trace' ? ', or by simulate cache' : ''}`,
       ],
     };
   }
   const topology = topologyOf(scenario, path.dirname(file), dataDirectory);
   return topology.ok
-    ? { ok: true, value: { scenario, topology: topology.value } }
+    ? { ok: true, value: { scenario, topology: topology.value, directory: path.dirname(file) } }
     : { ok: false, failure: [`${file}: ${topology.failure}`] };
 }
 
@@ -101,7 +110,7 @@ function readText(file: string): Outcome<string, string> {
 }
 
 export interface VariantsOptions {
-  readonly engine: Exclude<Engine, 'analytic'>;
+  readonly engine: Engine;
   /** Of the keys, at the request level. */
   readonly sampleShare: number;
   readonly firstSeed: number;
@@ -113,7 +122,7 @@ export interface VariantsOptions {
 
 /** The scenario itself first, then its variants, each over the same seeds. Stopped: what has at least one day. */
 export async function runVariants(
-  { scenario, topology }: ScenarioInput,
+  { scenario, topology, directory }: ScenarioInput,
   options: VariantsOptions,
 ): Promise<Outcome<readonly SimulationResult[], string>> {
   const variants = scenarioVariants(scenario);
@@ -122,6 +131,8 @@ export async function runVariants(
   let done = 0;
   for (const variant of variants) {
     const perSeed: SimulationResult[] = [];
+    const measured = await readMeasured(variant.scenario, directory);
+    if (!measured.ok) return { ok: false, failure: `variant ${variant.name}: ${measured.failure}` };
     for (let at = 0; at < options.seeds; at++) {
       if (options.signal.aborted) break;
       const seed = options.firstSeed + at;
@@ -134,17 +145,20 @@ export async function runVariants(
       };
       const own = { ...variant.scenario, seed };
       const threads = options.threads ?? Math.min(8, availableParallelism());
+      if (options.engine === 'analytic') await setImmediate();
       const run =
-        options.engine === 'request'
-          ? await runRequest(own, topology, seed, {
-              ...common,
-              sampleShare: options.sampleShare,
-              pause: setImmediate,
-            })
-          : await runFluid(own, topology, seed, { ...common, threads });
+        options.engine === 'analytic'
+          ? runAnalytic(own, topology, seed, variant.name, measured.value)
+          : options.engine === 'request'
+            ? await runRequest(own, topology, seed, {
+                ...common,
+                sampleShare: options.sampleShare,
+                pause: setImmediate,
+              })
+            : await runFluid(own, topology, seed, { ...common, threads });
       if (!run.ok) return { ok: false, failure: `variant ${variant.name}: ${run.failure}` };
       done++;
-      if (run.value.meta.hoursDone > 0) perSeed.push(run.value);
+      if (run.value.meta.hoursDone > 0 || options.engine === 'analytic') perSeed.push(run.value);
     }
     // Of seeds only those that went as far as the first make bands with it.
     const alike = perSeed.filter((run) => run.meta.hoursDone === perSeed[0].meta.hoursDone);
