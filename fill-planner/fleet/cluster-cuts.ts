@@ -15,6 +15,7 @@ import type { FleetCluster } from './fleet-files.ts';
 import {
   groupsOf,
   headsMissing,
+  lostViews,
   pinHolders,
   sumsOf,
   type ClusterSums,
@@ -98,8 +99,8 @@ export function cutsOf(
       missing ??= headsMissing(cluster, sums.groups[0], candidates, heads[heads.length - 1]);
     }
     const rounded = roundTo(ask, sums, layout, missing, pins, churnPrice);
-    if (rounded !== null && (best === null || rounded.value > best.value)) best = rounded;
-    if (best !== null && bound - best.value < CLOSE_ENOUGH * bound) break;
+    if (rounded !== null && (best === null || rounded.worth > best.worth)) best = rounded;
+    if (best !== null && bound - best.worth < CLOSE_ENOUGH * bound) break;
   }
   if (best === null) throw new Error(`cluster ${cluster.clusterId}: no head at all always fits`);
   const { pinnedViews, deeperViews } = outsideSums(candidates, sums.depth);
@@ -217,6 +218,7 @@ interface Rounded {
   readonly boxes: readonly BoxCuts[];
   readonly served: number;
   readonly value: number;
+  readonly worth: number; // value, less what tomorrow night loses for not knowing what is kept
   readonly servedPart: readonly number[]; // per box: what it serves of what it is asked for
   readonly headPart: number; // the same for the head that all boxes hold
 }
@@ -240,6 +242,7 @@ function roundTo(
   let served = 0;
   let spare = 0;
   let filled = 0;
+  let lost = 0;
   for (let bin = 0; bin < head; bin++) {
     headViews += (candidates.viewsAbove[bin + 1] - candidates.viewsAbove[bin]) * reach.perBin[bin];
   }
@@ -262,13 +265,16 @@ function roundTo(
     const load = slotFactor * (cut.views + pinLoads[at]);
     served += Math.min(box.servingBps, load);
     servedPart.push(load > box.servingBps ? box.servingBps / load : 1);
+    lost +=
+      servedPart[at] * slotFactor * lostViews(sums.boxes[at], reach.perBin, cut, box.fillBytes);
     spare += Math.max(0, box.servingBps - load);
     filled += headFill + pins.bytes[at] + cut.filledBytes;
   }
   const headServed = Math.min(slotFactor * headViews, spare);
   served += headServed;
   const headPart = headViews > 0 ? headServed / (slotFactor * headViews) : 1;
-  return { layout, boxes, served, value: served - churnPrice * filled, servedPart, headPart };
+  const value = served - churnPrice * filled;
+  return { layout, boxes, served, value, worth: value - lost, servedPart, headPart };
 }
 
 /** View-bytes a day of pinned files per box, split alike between their holders. */
@@ -364,7 +370,8 @@ export function bestCut(
     }
     if (filledBytes > fillRoom || filledBytes + keptBytes > room) break;
     const value = keptViews + filledViews - churnPerByte * filledBytes;
-    if (value > bestValue) {
+    // Equal worth for equal fill is the same files: the deepest cut is the one that tomorrow night remembers all of them by.
+    if (value > bestValue || (value === bestValue && filledBytes === best.filledBytes)) {
       bestValue = value;
       best = {
         fillBins,

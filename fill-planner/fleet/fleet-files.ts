@@ -55,7 +55,17 @@ export interface FleetCluster {
   readonly previous: PreviousCuts | null;
 }
 
-/** A box holds its own files of at least `from` and less than `below`, and everything of at least `everywhereDensity`. */
+/**
+ * A box holds its own files of at least `from` and less than `below`, and everything of at least `everywhereDensity`: densities of
+ * last night's order, its fill cuts.
+ *
+ * With the same boxes of the same storage as last night it is never more than they truly hold, so that no fill is larger than
+ * planned; where boxes join, leave or change, files change owners, and the caller gives null. It may be less: what was only kept
+ * depends on the order of the night before that, which nobody reads again. Such files count as absent: they are planned, and their
+ * bytes taken from the window, as if they were to be filled anew; the box that has them fetches nothing. What is neither chosen again
+ * nor fits the window is dropped. When pins end, their files count by the thresholds alone: too many where a pin had no room, or
+ * lay in a head that all boxes hold.
+ */
 export interface PreviousCuts {
   readonly everywhereDensity: number;
   readonly from: readonly number[]; // per box

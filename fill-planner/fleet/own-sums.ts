@@ -280,3 +280,22 @@ export function headsMissing(
     return missing;
   });
 }
+
+/**
+ * View-bytes a day that tomorrow night believes gone and has no window to fill again: what is kept below the fill cut cannot
+ * be told by tonight's order alone. A layout that moves a whole range of densities to other boxes would leave much there.
+ */
+export function lostViews(
+  own: OwnSums,
+  reach: Float64Array,
+  { fillBins, keepBins }: { readonly fillBins: number; readonly keepBins: number },
+  windowBytes: number,
+): number {
+  let bytes = 0;
+  let views = 0;
+  for (let bin = fillBins; bin < keepBins; bin++) {
+    bytes += own.presentBytes[bin];
+    views += own.presentViews[bin] * reach[bin];
+  }
+  return bytes > windowBytes ? views * (1 - windowBytes / bytes) : 0;
+}
