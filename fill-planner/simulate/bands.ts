@@ -10,7 +10,7 @@ import { assert } from '#base/outcome.ts';
 import { totalsWithMeaning, type Band, type SimulationResult } from './result.ts';
 
 export const BAND_LEVEL = 0.9;
-/** Student's t at 95 % for 1, 2, ... degrees of freedom; beyond the list the normal's. */
+/** Student's t, 95 % quantile, for 1, 2, ... degrees of freedom. */
 const T95 = [
   6.314, 2.92, 2.353, 2.132, 2.015, 1.943, 1.895, 1.86, 1.833, 1.812, 1.796, 1.782, 1.771, 1.761,
   1.753, 1.746, 1.74, 1.734, 1.729, 1.725,
@@ -44,5 +44,10 @@ export function predictionOf(values: readonly number[]): { mean: number; halfWid
   const mean = values.reduce((sum, value) => sum + value, 0) / n;
   if (n < 2) return { mean, halfWidth: Infinity };
   const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (n - 1);
-  return { mean, halfWidth: (T95[n - 2] ?? 1.66) * Math.sqrt(variance * (1 + 1 / n)) };
+  return { mean, halfWidth: t95(n - 1) * Math.sqrt(variance * (1 + 1 / n)) };
+}
+
+/** Beyond the list by Cornish and Fisher (Abramowitz and Stegun 26.7.5): there it is right to four digits. */
+function t95(freedom: number): number {
+  return T95[freedom - 1] ?? 1.64485 + 1.5238 / freedom + 1.4202 / freedom ** 2;
 }
