@@ -17,7 +17,7 @@ import { checkResult, type SimulationResult } from '../result.ts';
 import { scenarioOf, type Scenario } from '../scenario.ts';
 import { runAnalytic } from './analytic-run.ts';
 import { analyticHit, type Popularity } from './che.ts';
-import { generatedWorkload } from './workload.ts';
+import { binnedByRate, generatedWorkload } from './workload.ts';
 
 const TOPOLOGY = generatedTopology(1, 40);
 const SITES = TOPOLOGY.filter((site) => !site.isExchange).slice(0, 3);
@@ -114,6 +114,23 @@ test('planned placement agrees with real keys on small sites within two points',
   assert.ok(request.ok && analytic.ok);
   const points = 100 * (analytic.value.totals.offloadShare - request.value.totals.offloadShare);
   assert.ok(Math.abs(points) < 2, `${points} points apart`);
+});
+
+test('many files in ranges of rate answer as they do one by one, to a fifth of a point', () => {
+  const files = {
+    ratesPerDay: Array.from({ length: 3000 }, (_, file) => 500 / (file + 1) ** 0.8),
+    sizesBytes: Array.from({ length: 3000 }, (_, file) => 1e6 * (1 + (file % 11))),
+  };
+  const bins = binnedByRate(files, 1000);
+  assert.ok(bins.ratesPerDay.length < 300);
+  for (const policy of ['lru', 'fifo', 'best'] as const) {
+    for (const capacity of [2e8, 2e9, 1e10]) {
+      const [one, other] = [files, bins].map(
+        (popularity) => analyticHit(popularity, policy, capacity).byteHitRatio,
+      );
+      assert.ok(Math.abs(one - other) < 0.002, `${policy}, ${capacity}: ${one}, ${other}`);
+    }
+  }
 });
 
 interface Ran {

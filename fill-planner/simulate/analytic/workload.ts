@@ -54,6 +54,8 @@ const CURVE_SHARES = [
 /** Of a trace's own bytes: its objects seldom fill a disk. */
 const TRACE_SHARES = [0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8];
 const HOME_CURVES_MAX = 3;
+const FILES_UNBINNED = 5000;
+const RATE_BINS_PER_OCTAVE = 16;
 
 const clusterDisk = (unit: Unit): number => unit.boxes * unit.storageBytes;
 const scaled = (bytes: number, shares: readonly number[]): readonly number[] =>
@@ -164,10 +166,10 @@ export function recordsWorkload(input: FluidInput, sums: ViewSums): AnalyticWork
     const sizesBytes = sizes ?? bytes.map(() => meanBytes);
     return {
       title: `home ${home}`,
-      popularity: {
+      popularity: binnedByRate({
         ratesPerDay: bytes.map((asked, file) => asked / sizesBytes[file] / sums.days),
         sizesBytes,
-      },
+      }),
       meanFileBytes: sizesBytes.reduce((sum, size) => sum + size, 0) / sizesBytes.length,
       diskBytes,
       dayBytes: bytes.reduce((sum, asked) => sum + asked, 0) / sums.days,
@@ -211,7 +213,7 @@ export function traceWorkload({ network }: FluidInput, trace: Trace): AnalyticWo
     clusters: [
       {
         title: `one cluster with the requests of the trace`,
-        popularity: { ratesPerDay: counts.map((count) => count / days), sizesBytes },
+        popularity: binnedByRate({ ratesPerDay: counts.map((count) => count / days), sizesBytes }),
         meanFileBytes: bytesDistinct / objects,
         diskBytes,
         dayBytes: bytesRequested / days,
@@ -226,5 +228,27 @@ export function traceWorkload({ network }: FluidInput, trace: Trace): AnalyticWo
           ]
         : []),
     ],
+  };
+}
+
+/** Many files by ranges of rate: bytes and what is asked for are kept, so byte hit ratios hardly change. Few stay as they are. */
+export function binnedByRate(popularity: Popularity, filesMax = FILES_UNBINNED): Popularity {
+  const { ratesPerDay, sizesBytes } = popularity;
+  if (ratesPerDay.length <= filesMax) return popularity;
+  const bins = new Map<number, { files: number; bytes: number; asked: number }>();
+  for (let file = 0; file < ratesPerDay.length; file++) {
+    if (ratesPerDay[file] === 0) continue;
+    const key = Math.round(Math.log2(ratesPerDay[file]) * RATE_BINS_PER_OCTAVE);
+    const bin = bins.get(key) ?? { files: 0, bytes: 0, asked: 0 };
+    bin.files++;
+    bin.bytes += sizesBytes[file];
+    bin.asked += sizesBytes[file] * ratesPerDay[file];
+    bins.set(key, bin);
+  }
+  const found = [...bins.values()];
+  return {
+    ratesPerDay: found.map(({ asked, bytes }) => asked / bytes),
+    sizesBytes: found.map(({ bytes, files }) => bytes / files),
+    counts: found.map(({ files }) => files),
   };
 }
