@@ -32,8 +32,19 @@ export async function run(options: {
   readonly args: readonly string[];
 }): Promise<unknown> {
   const wanted = Number(options.args[0] ?? (options.smoke ? BOXES_SMOKE : BOXES));
+  if (!Number.isInteger(wanted) || wanted < 1) {
+    throw new Error(
+      `heartbeats: "${options.args[0]}" is no number of boxes; give it alone, e.g. 4000`,
+    );
+  }
   const directory = mkdtempSync(path.join(stateRoot(), 'nightfill-heartbeats-'));
   const children: ChildProcess[] = [];
+  // Whoever stops the bench stops what it started.
+  process.once('SIGTERM', () => process.exit(143));
+  process.once('SIGINT', () => process.exit(130));
+  process.once('exit', () => {
+    for (const child of children) child.kill('SIGKILL');
+  });
   try {
     return await measure(
       directory,
@@ -58,8 +69,7 @@ async function measure(
   measureMs: number,
   children: ChildProcess[],
 ): Promise<unknown> {
-  const controlPlane = await startControlPlane(directory);
-  children.push(controlPlane);
+  const controlPlane = await startControlPlane(directory, children);
   await operator('POST', '/v1/sites', {
     siteId: 'site',
     name: 'site',
@@ -154,7 +164,10 @@ async function takedown(
   };
 }
 
-async function startControlPlane(directory: string): Promise<ChildProcess> {
+async function startControlPlane(
+  directory: string,
+  children: ChildProcess[],
+): Promise<ChildProcess> {
   const keysDir = path.join(directory, 'keys');
   await once(spawn(path.join(ROOT, 'bin', 'nightfill'), ['keys', 'init', keysDir]));
   mkdirSync(path.join(directory, 'state'));
@@ -182,6 +195,7 @@ async function startControlPlane(directory: string): Promise<ChildProcess> {
   );
   const shell = `ulimit -n $(ulimit -Hn); exec "${path.join(ROOT, 'bin', 'nightfill')}" control-plane --config "${config}"`;
   const child = spawn('bash', ['-c', shell], { stdio: ['ignore', 'pipe', 'inherit'] });
+  children.push(child);
   const lines = createInterface({ input: child.stdout });
   lines.on('line', () => {}); // read on, so that the pipe never fills
   for (let attempt = 0; attempt < 200; attempt++) {
