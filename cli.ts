@@ -21,7 +21,7 @@ const OWNERS: readonly { commands: readonly string[]; load: () => Promise<AddCom
     load: async () => (await import('./upstream/main.ts')).addCommands,
   },
   {
-    commands: ['control-plane', 'keys', 'takedown', 'manifest', 'inventory', 'records'],
+    commands: ['control-plane', 'keys', 'site', 'takedown', 'manifest', 'inventory', 'records'],
     load: async () => (await import('./control-plane/main.ts')).addCommands,
   },
   {

@@ -7,6 +7,7 @@ import { addDaemonCommand } from '#base/io/daemon-command.ts';
 import { runDaemon } from '#base/io/daemon.ts';
 import { createLogger } from '#base/log.ts';
 import { configRelations, ControlPlaneConfigSchema, type ControlPlaneConfig } from './config.ts';
+import { addSiteCommands } from './io/fleet-commands.ts';
 import { initKeyFiles } from './io/key-files.ts';
 import {
   addApplianceCommands,
@@ -38,6 +39,7 @@ export function addCommands(program: Command): void {
       console.log(`root fingerprint: ${set.rootFingerprint}`);
       console.log('move root.jwk off this machine: nothing that runs needs it');
     });
+  addSiteCommands(program);
   addTakedown(program);
   addManifestCommands(program);
   addRecords(program);

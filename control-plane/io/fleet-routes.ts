@@ -69,17 +69,21 @@ export function fleetRoutes(server: Server, plane: Plane, boxes: HeartbeatConnec
     done();
   };
 
-  server.get('/v1/fleet/view', { onRequest: person }, () => plane.view());
-
-  const metrics = createMetrics(plane, () => boxes.count);
-  const scraper = (request: FastifyRequest, _reply: FastifyReply, done: () => void): void => {
-    // A program has no password: an operator's token opens what a person's password opens.
+  // A program has no password: an operator's token opens what a person's password opens.
+  const personOrProgram = (
+    request: FastifyRequest,
+    _reply: FastifyReply,
+    done: () => void,
+  ): void => {
     if ((request.headers.authorization ?? '').startsWith('Bearer ')) {
       authentication.service(request, 'operator');
     } else authentication.person(request);
     done();
   };
-  server.get('/metrics', { onRequest: scraper }, async (_request, reply) => {
+  server.get('/v1/fleet/view', { onRequest: personOrProgram }, () => plane.view());
+
+  const metrics = createMetrics(plane, () => boxes.count);
+  server.get('/metrics', { onRequest: personOrProgram }, async (_request, reply) => {
     void reply.header('cache-control', 'no-store').type(metrics.contentType);
     return metrics.metrics();
   });

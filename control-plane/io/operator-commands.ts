@@ -10,6 +10,7 @@ import type { DenialView } from '../denials.ts';
 import type { InventoryAnswer } from './inventory-routes.ts';
 import type { ManifestDifference } from './manifests.ts';
 import type { DayRecords } from './records-export.ts';
+import { addEnrolmentCommands } from './fleet-commands.ts';
 import { OperatorClient, withOperatorOptions, type OperatorOptions } from './operator-client.ts';
 
 const WATCH_MS = 10_000; // a takedown takes a second or two; what is slower is shown as it stands
@@ -151,6 +152,7 @@ function printInventory(inventory: InventoryAnswer): void {
 export function addApplianceCommands(program: Command): void {
   const appliance = program.commands.find((command) => command.name() === 'appliance');
   if (appliance === undefined) return;
+  addEnrolmentCommands(appliance);
   withOperatorOptions(appliance.command('revoke'))
     .argument('<id>', 'of the appliance')
     .requiredOption('--reason <text>', 'kept with it, and in the audit log')
