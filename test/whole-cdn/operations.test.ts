@@ -1,14 +1,14 @@
 /**
- * A takedown on a whole CDN of processes: every box stops serving, also on a connection that is open, deletes, and proves it.
+ * What operators do on a whole CDN of processes: watch it by Prometheus, take a title down.
  */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
 const PROGRAM = path.join(import.meta.dirname, '..', '..', 'bin', 'nightfill');
@@ -70,13 +70,39 @@ function ask(url: string, agent: Agent): Promise<IncomingMessage> {
   });
 }
 
+const stateDir = mkdtempSync(path.join(os.tmpdir(), 'nightfill-operations-'));
+let cdn: Awaited<ReturnType<typeof startCdn>>;
+before(async () => {
+  cdn = await startCdn(stateDir);
+});
+after(async () => {
+  await cdn?.stop(); // its processes are found by what lies in the directory
+  rmSync(stateDir, { recursive: true, force: true });
+});
+
+test('every metric that an alert or a panel of the dashboard reads is exported by a process of the CDN', async () => {
+  const exported = new Set<string>();
+  for (const [host, port] of [
+    [`${BLOCK}.0.1`, PORT_BASE], // control plane
+    [`${BLOCK}.0.1`, PORT_BASE + 2], // steering
+    [`${BLOCK}.0.2`, PORT_BASE + 3], // origin
+    [`${BLOCK}.1.1`, PORT_BASE + 3], // a box
+  ] as const) {
+    const answer = await fetch(`http://${host}:${port}/metrics`);
+    assert.equal(answer.status, 200, `${host}:${port}`);
+    for (const [, name] of (await answer.text()).matchAll(/^# TYPE (\S+) /gm)) exported.add(name);
+  }
+  const monitoring = path.join(import.meta.dirname, '..', '..', 'deploy', 'monitoring');
+  for (const file of ['alerts.yml', 'alerts.test.yml', path.join('grafana', 'nightfill.json')]) {
+    const text = readFileSync(path.join(monitoring, file), 'utf8');
+    const read = [...text.matchAll(/\bnightfill_[a-z0-9_]+/g)].map(([name]) => name);
+    assert.ok(read.length > 5, file);
+    const unknown = read.filter((name) => !exported.has(name));
+    assert.deepEqual(unknown, [], `${file} reads what nobody exports`);
+  }
+});
+
 test('a takedown reaches every box of a running CDN, an open connection too, and can be taken back', async (t) => {
-  const stateDir = mkdtempSync(path.join(os.tmpdir(), 'nightfill-takedown-'));
-  const cdn = await startCdn(stateDir);
-  t.after(async () => {
-    await cdn.stop(); // its processes are found by what lies in the directory
-    rmSync(stateDir, { recursive: true, force: true });
-  });
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   t.after(() => agent.destroy());
   const nightfill = async (...args: readonly string[]): Promise<string> =>
