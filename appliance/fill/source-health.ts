@@ -46,6 +46,11 @@ export function noteCall(health: SourceHealth, event: SourceEvent, nowMs: number
       blamedUntilMs: nowMs + BLAME_FIRST_MS * 2 ** doublings,
     };
   }
+  const isHalfOpen = health.openUntilMs > -Infinity && nowMs >= health.openUntilMs;
+  if (event === 'ok' && isHalfOpen) {
+    // Closed: what failed before the pause is not held against it any more.
+    return { ...health, recent: [true], openUntilMs: -Infinity, pauseMs: PAUSE_FIRST_MS };
+  }
   const recent = [...health.recent, event === 'ok'].slice(-CALLS_LOOKED_AT);
   if (event === 'ok') return { ...health, recent, pauseMs: PAUSE_FIRST_MS };
   const failures = recent.filter((wasOk) => !wasOk).length;
@@ -53,7 +58,7 @@ export function noteCall(health: SourceHealth, event: SourceEvent, nowMs: number
   if (!isOpening) return { ...health, recent };
   return {
     ...health,
-    // Half open after the pause: one more failure opens it again at once, one success lets it breathe.
+    // Half open after the pause: one more failure opens it again at once, one success closes it.
     recent: recent.slice(-CALLS_NEEDED),
     openUntilMs: nowMs + health.pauseMs,
     pauseMs: Math.min(PAUSE_MS_MAX, health.pauseMs * 2),
