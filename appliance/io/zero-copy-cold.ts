@@ -1,17 +1,17 @@
 /**
  * Reads for the zero-copy sender what is not in the page cache: sendfile on such pages would block every connection of the process.
  *
- * First time: O_DIRECT into pooled, aligned memory, past the page cache. Second time: through it, so that it is hot from then on.
- * Both in libuv's thread pool (UV_THREADPOOL_SIZE threads), then a plain write.
+ * First time: O_DIRECT into pooled, aligned memory, past the page cache, then a plain write. Second time: into the page cache, from which
+ * sendfile takes it; it is hot from then on. Both are waited for in libuv's thread pool (UV_THREADPOOL_SIZE threads).
  *
- * Invariants: (1) at most BUFFERS_MAX buffers of SLICE_BYTES; further reads wait in line
- *             (2) a buffer is given back once, by whoever got the slice
+ * Invariants: (1) at most BUFFERS_MAX buffers of BUFFER_BYTES; further reads wait in line
+ *             (2) a buffer is given back once: by whoever got the slice, or here where there is none
  *             (3) a second descriptor for O_DIRECT is kept open for DIRECT_IDLE_MS_MAX after its last read at most
- *             (4) a kernel or a file system without cachestat or O_DIRECT only loses the advantage
+ *             (4) a kernel or a file system without cachestat, O_DIRECT or huge pages only loses the advantage
  */
 import { close, constants, openSync, read } from 'node:fs';
 import { codeOf } from '#base/outcome.ts';
-import type { NativeMemory } from '#base/io/linux-abi.ts';
+import { HUGE_PAGE_BYTES, type NativeMemory } from '#base/io/linux-abi.ts';
 import type { Linux } from '#base/io/linux.ts';
 import { CHUNK_BYTES } from '#upstream/contract.ts';
 import type { StoredFile } from '../serve/sender.ts';
@@ -19,19 +19,34 @@ import { ChunkHistory } from '../serve/zero-copy-admission.ts';
 
 const PAGE_BYTES = 4096;
 const SLICE_BYTES = CHUNK_BYTES;
-const BUFFERS_MAX = 96; // 96 MiB
+const BUFFER_BYTES = SLICE_BYTES + 2 * PAGE_BYTES; // a read begins and ends on pages
+/** Buffers lie on huge pages, several on one piece of memory: measured 1.5 GB/s against 1.2 on pages of 4 KiB. */
+const ARENA_BYTES = 4 * HUGE_PAGE_BYTES;
+const BUFFERS_PER_ARENA = Math.floor(ARENA_BYTES / BUFFER_BYTES);
+const ARENAS_MAX = 13;
+export const BUFFERS_MAX = ARENAS_MAX * BUFFERS_PER_ARENA; // 91: 130 MiB
+/** Reads into the page cache that are begun at once: more would have this thread wait for the disk's queue. */
+const READ_AHEADS_MAX = 32;
 const DIRECT_FILES_MAX = 512;
 const DIRECT_IDLE_MS_MAX = 2000; // an evicted file's space is not held longer
 
+/** BUFFER_BYTES of `memory` from `at` on. */
+interface PooledBuffer {
+  readonly memory: NativeMemory;
+  readonly at: number;
+}
+
 /** Bytes of a file in pooled memory: [start, end) of `memory`. */
 export interface ColdSlice {
+  readonly buffer: PooledBuffer;
   readonly memory: NativeMemory;
   start: number;
   readonly end: number;
 }
 
+/** No slice: the bytes are in the page cache now. */
 export type ColdResult =
-  | { readonly ok: true; readonly slice: ColdSlice }
+  | { readonly ok: true; readonly slice: ColdSlice | null }
   | { readonly ok: false; readonly offset: number; readonly code: string };
 
 interface DirectFile {
@@ -50,12 +65,14 @@ interface ColdRead {
 export class ColdReader {
   readonly #linux: Linux;
   readonly #history = new ChunkHistory();
-  readonly #free: NativeMemory[] = [];
+  readonly #free: PooledBuffer[] = [];
   readonly #waiting: ColdRead[] = [];
   readonly #direct = new Map<number, DirectFile>(); // by serial, in order of opening
-  #buffers = 0;
-  readsDirect = 0;
-  readsBuffered = 0;
+  #arenas = 0;
+  #readAheads = 0;
+  readsDirect = 0; // past the page cache
+  readsCached = 0; // into it
+  readsCopied = 0; // through it, where neither could be had
 
   constructor(linux: Linux) {
     this.#linux = linux;
@@ -78,13 +95,13 @@ export class ColdReader {
   /** Reads up to SLICE_BYTES from `offset` on. `done` is called once, in a turn of its own. */
   read(file: StoredFile, offset: number, length: number, done: ColdRead['done']): void {
     const wanted: ColdRead = { file, offset, length: Math.min(length, SLICE_BYTES), done };
-    const memory = this.#take();
-    if (memory === null) this.#waiting.push(wanted);
-    else this.#start(wanted, memory);
+    const buffer = this.#take();
+    if (buffer === null) this.#waiting.push(wanted);
+    else this.#start(wanted, buffer);
   }
 
-  giveBack(slice: ColdSlice): void {
-    this.#freed(slice.memory);
+  giveBack(slice: ColdSlice | null): void {
+    if (slice !== null) this.#freed(slice.buffer);
   }
 
   /** True while reads wait for a buffer: clients that do not take theirs should lose it. */
@@ -117,28 +134,60 @@ export class ColdReader {
     return resident < 0 || resident >= Math.ceil((end - from) / PAGE_BYTES);
   }
 
-  #take(): NativeMemory | null {
+  #take(): PooledBuffer | null {
     const free = this.#free.pop();
     if (free !== undefined) return free;
-    if (this.#buffers >= BUFFERS_MAX) return null;
-    this.#buffers++;
-    return this.#linux.memory(SLICE_BYTES + 2 * PAGE_BYTES);
+    if (this.#arenas >= ARENAS_MAX) return null;
+    this.#arenas++;
+    const memory = this.#linux.memory(ARENA_BYTES + HUGE_PAGE_BYTES);
+    this.#linux.preferHugePages(memory);
+    for (let index = 0; index < BUFFERS_PER_ARENA; index++) {
+      this.#free.push({ memory, at: memory.hugePagesAt + index * BUFFER_BYTES });
+    }
+    return this.#free.pop()!;
   }
 
-  #freed(memory: NativeMemory): void {
+  #freed(buffer: PooledBuffer): void {
     const next = this.#waiting.shift();
-    if (next === undefined) this.#free.push(memory);
-    else this.#start(next, memory);
+    if (next === undefined) this.#free.push(buffer);
+    else this.#start(next, buffer);
   }
 
-  #start(wanted: ColdRead, memory: NativeMemory): void {
+  #start(wanted: ColdRead, buffer: PooledBuffer): void {
+    const { file, offset, length } = wanted;
+    if (this.#history.isSecondHit(file.serial, offset, offset + length)) {
+      if (this.#readAheads < READ_AHEADS_MAX) this.#intoCache(wanted, buffer);
+      else this.#intoBuffer(wanted, buffer, null);
+    } else {
+      this.#intoBuffer(wanted, buffer, this.#openDirect(file));
+    }
+  }
+
+  /** Has the kernel read it, waits for the last byte in the pool: one read from the disk, no copy. */
+  #intoCache(wanted: ColdRead, buffer: PooledBuffer): void {
     const { file, offset, length, done } = wanted;
-    const chunk = Math.floor(offset / CHUNK_BYTES);
-    const isAgain = this.#history.isSecondHit(file.serial, chunk);
-    const direct = isAgain ? null : this.#openDirect(file);
+    const { memory, at } = buffer;
+    this.#readAheads++;
+    this.#linux.readAhead(file.fd, offset, length);
+    read(file.fd, memory.bytes, at, 1, offset + length - 1, (error, got) => {
+      this.#readAheads--;
+      if (error !== null || got === 0 || !this.#isResident(file.fd, offset, offset + length)) {
+        // It cannot be read, or did not stay: read piece by piece, which also says what is wrong and where.
+        this.#intoBuffer(wanted, buffer, null);
+        return;
+      }
+      this.readsCached++;
+      this.#freed(buffer);
+      done({ ok: true, slice: null });
+    });
+  }
+
+  #intoBuffer(wanted: ColdRead, buffer: PooledBuffer, direct: DirectFile | null): void {
+    const { file, offset, length, done } = wanted;
+    const { memory, at } = buffer;
     const lead = offset % PAGE_BYTES;
     const bytes = Math.ceil((lead + length) / PAGE_BYTES) * PAGE_BYTES;
-    if (direct === null) this.readsBuffered++;
+    if (direct === null) this.readsCopied++;
     else this.readsDirect++;
     const finish = (error: Error | null, got: number): void => {
       if (direct !== null) {
@@ -147,14 +196,14 @@ export class ColdReader {
       }
       const end = Math.min(got, lead + length);
       if (error === null && end > lead) {
-        done({ ok: true, slice: { memory, start: lead, end } });
+        done({ ok: true, slice: { buffer, memory, start: at + lead, end: at + end } });
         return;
       }
-      this.#freed(memory);
+      this.#freed(buffer);
       done({ ok: false, offset, code: error === null ? 'SHORT' : codeOf(error) });
     };
     const fd = direct === null ? file.fd : direct.fd;
-    read(fd, memory.bytes, 0, bytes, offset - lead, finish);
+    read(fd, memory.bytes, at, bytes, offset - lead, finish);
   }
 
   /** Another description of the same file, for O_DIRECT. Null where that is not to be had. */

@@ -54,6 +54,9 @@ export const EPOLL_CTL_DEL = 2;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const SYS_CACHESTAT = 451n; // the same number on every architecture
+export const POSIX_FADV_WILLNEED = 3;
+export const MADV_HUGEPAGE = 14;
+export const MADV_COLLAPSE = 25; // since Linux 6.1
 export const UV_POLL = 8;
 export const UV_READABLE = 1;
 
@@ -62,6 +65,7 @@ export const EPOLL_EVENT_WORDS = process.arch === 'x64' ? 3 : 4;
 export const EPOLL_DATA_WORD = process.arch === 'x64' ? 1 : 2;
 
 export const PAGE_BYTES = 4096;
+export const HUGE_PAGE_BYTES = 2 * 1024 * 1024; // x86-64, and arm64 with pages of 4 KiB
 export const HEADER_BYTES = 128; // msghdr 56, iovec 16 at 64
 export const IOVEC_AT = 64;
 export const MEMORY_BYTES_MAX = 64 * 1024 * 1024; // one NativeMemory
@@ -105,6 +109,12 @@ export class NativeMemory {
     this.#iovec = new Uint32Array(raw.buffer, raw.byteOffset + headerStart + IOVEC_AT, 4);
     this.#low = Number(this.pointer & 0xffff_ffffn);
     this.#high = Number(this.pointer >> 32n);
+  }
+
+  /** Where in the payload the first whole huge page begins. */
+  get hugePagesAt(): number {
+    const size = BigInt(HUGE_PAGE_BYTES);
+    return Number((size - (this.pointer % size)) % size);
   }
 
   /** Makes the msghdr describe [start, start + length). */

@@ -172,6 +172,38 @@ test(
   },
 );
 
+test('a file is read into the page cache without anybody waiting for it', { skip }, async () => {
+  const l = calls();
+  const file = path.join(directory, 'ahead');
+  writeFileSync(file, randomBytes(64 * 1024));
+  const fd = openSync(file, 'r');
+  assert.equal(l.readAhead(fd, 4096, 32 * 1024), 0);
+  for (let tries = 0; l.residentPages(fd, 4096, 32 * 1024) < 8; tries++) {
+    if (l.residentPages(fd, 0, 4096) < 0) break; // this kernel does not say
+    assert.ok(tries < 1000, 'it comes');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  closeSync(fd);
+  assert.equal(l.readAhead(fd, 0, 4096), -EBADF);
+  assert.throws(() => l.readAhead(fd, -1, 4096), RangeError);
+});
+
+test(
+  'huge pages are had or refused with an errno, and what the memory holds stays',
+  { skip },
+  () => {
+    const l = calls();
+    const memory = l.memory(6 * 1024 * 1024);
+    const expected = randomBytes(memory.bytes.length);
+    expected.copy(memory.bytes);
+    assert.equal((memory.pointer + BigInt(memory.hugePagesAt)) % BigInt(2 * 1024 * 1024), 0n);
+    const result = l.preferHugePages(memory);
+    assert.ok(result <= 0, `${result}`);
+    assert.ok(memory.bytes.equals(expected));
+    assert.ok(l.preferHugePages(l.memory(4096)) < 0, 'not a whole one in there');
+  },
+);
+
 test('memory is page-aligned and refuses what lies outside of it', { skip }, () => {
   const l = calls();
   const memory = l.memory(5000);
@@ -254,6 +286,8 @@ test(
       () => l.epollEvents(any()),
       () => l.memory(any()),
       () => l.residentPages(any(), any(), any()),
+      () => l.readAhead(any(), any(), any()),
+      () => l.preferHugePages(any()),
       () => l.tcpSocket(any()),
     ];
     let thrown = 0;

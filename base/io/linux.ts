@@ -33,6 +33,11 @@ import {
   EPOLL_CTL_DEL,
   AF_INET,
   AF_INET6,
+  EINVAL,
+  HUGE_PAGE_BYTES,
+  MADV_COLLAPSE,
+  MADV_HUGEPAGE,
+  POSIX_FADV_WILLNEED,
   SYS_CACHESTAT,
   UV_POLL,
   UV_READABLE,
@@ -75,6 +80,8 @@ function loadLibc(ffi: Ffi) {
     epoll_create1: define('i32', 'i32'),
     epoll_ctl: define('i32', 'i32', 'i32', 'i32', 'pointer'),
     epoll_wait: define('i32', 'i32', 'pointer', 'i32', 'i32'),
+    madvise: define('i32', 'pointer', 'u64', 'i32'),
+    posix_fadvise: define('i32', 'i32', 'i64', 'i64', 'i32'),
     syscall: define('i32', 'i64', 'i32', 'pointer', 'pointer', 'u32'),
     __errno_location: define('pointer'),
   });
@@ -345,6 +352,27 @@ function createLinux(ffi: Ffi) {
       words[11] = 0;
       const result = c.syscall(SYS_CACHESTAT, fd, rangePointer, cachestatPointer, 0);
       return result < 0 ? -errnoWords[0] : scratch.bytes.readUInt32LE(3072);
+    },
+
+    /** Begins to read [offset, offset + length) into the page cache and does not wait for it. 0, or the negative errno. */
+    readAhead: (fd: number, offset: number, length: number): number => {
+      checkInteger('offset', offset, 0, Number.MAX_SAFE_INTEGER);
+      checkInteger('length', length, 1, LENGTH_MAX);
+      // Unlike others this call answers the errno itself.
+      return 0 - c.posix_fadvise(fd, BigInt(offset), BigInt(length), POSIX_FADV_WILLNEED);
+    },
+
+    /**
+     * Makes huge pages of the whole ones in `memory`: a disk reads 1 MiB into it in a few segments instead of 256. 0, or the negative
+     * errno where this kernel or this memory has none: only the advantage is lost.
+     */
+    preferHugePages: (memory: NativeMemory): number => {
+      const start = memory.pointer + BigInt(memory.hugePagesAt);
+      const pages = Math.floor((memory.bytes.length - memory.hugePagesAt) / HUGE_PAGE_BYTES);
+      if (pages <= 0) return -EINVAL;
+      const length = BigInt(pages * HUGE_PAGE_BYTES);
+      const advised = settled(c.madvise(start, length, MADV_HUGEPAGE));
+      return advised < 0 ? advised : settled(c.madvise(start, length, MADV_COLLAPSE));
     },
 
     /** Calls `onReadable` in this thread's event loop while `fd` is readable. Promises and ticks do not run behind it. */
