@@ -34,6 +34,9 @@ export class StoredEntry {
   heat: Heat = COLD;
   storedAtMs: number;
   from: string;
+  /** What viewers took of it since this process began; heat is what is kept. */
+  servedBytes = 0;
+  servedAnswers = 0;
   /** It left the catalogue: no more chunks are taken, what is open may still be read. */
   isGone = false;
   /** Its name in the directory survives a power cut. */

@@ -12,19 +12,19 @@
  */
 import type { Clock } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
-import type { Failure, Outcome } from '#base/outcome.ts';
+import type { Outcome } from '#base/outcome.ts';
 import { CHUNK_BYTES, type ChunkList, type FileId, type TitleId } from '#upstream/contract.ts';
 import type { Admission } from './admission.ts';
 import { Arrivals, type NewFile } from './arrivals.ts';
 import { Catalogue } from './catalogue.ts';
 import { ChunkLists } from './chunk-lists.ts';
-import { ChunkSet } from './chunk-set.ts';
 import { Departures } from './departures.ts';
 import { DiskWatch } from './disk-watch.ts';
 import type { StoredEntry } from './entry.ts';
 import { GroupCommit } from './group-commit.ts';
 import { HALF_LIFE_MS, warmed } from './heat.ts';
 import type { Holdings } from './holdings.ts';
+import { Losses } from './losses.ts';
 import { OpenFiles, type OpenFile } from './open-files.ts';
 import { ReactiveRoom, type MissedChunk } from './reactive-room.ts';
 import { verifyChunk, type VerifiedChunk } from './verified-chunk.ts';
@@ -71,9 +71,8 @@ export class Store {
   readonly #watch: DiskWatch;
   readonly #departures: Departures;
   readonly #room: ReactiveRoom;
+  readonly #losses: Losses;
   #fillDensity = 0;
-  #chunksCorrupt = 0;
-  #filesLost = 0;
   #filesEvicted = 0;
 
   constructor(deps: StoreDeps) {
@@ -101,8 +100,16 @@ export class Store {
     this.#openFiles = new OpenFiles(
       FILES_OPEN_IDLE_MAX,
       (entry) => this.#volumes[entry.volumeAt].volume.files,
-      (entry, offset, code) => this.#readFailed(entry, offset, code),
+      (entry, offset, code) => this.#losses.readFailed(entry, offset, code),
     );
+    this.#losses = new Losses({
+      log: deps.log,
+      volumes: this.#volumes,
+      catalogue: this.#catalogue,
+      openFiles: this.#openFiles,
+      watch: this.#watch,
+      drop: (entry) => this.drop(entry),
+    });
     this.#arrivals = new Arrivals({
       clock: deps.clock,
       nowMs: deps.nowMs,
@@ -113,12 +120,12 @@ export class Store {
       departures: this.#departures,
       room: this.#room,
       watch: this.#watch,
-      openFailed: (entry, failure) => this.#openFailed(entry, failure),
+      openFailed: (entry, failure) => this.#losses.openFailed(entry, failure),
     });
     for (const state of this.#volumes) {
       state.group = new GroupCommit(state.volume, this.#openFiles, deps.clock, {
         whole: (entry) => this.#becameWhole(entry),
-        lost: (entry, chunks, failure) => this.#chunksLost(entry, chunks, failure),
+        lost: (entry, chunks, failure) => this.#losses.chunksLost(entry, chunks, failure),
         commitFailed: (failure) => this.#watch.failed(state, failure),
       });
     }
@@ -164,7 +171,7 @@ export class Store {
 
   async lease(entry: StoredEntry): Promise<Outcome<OpenFile>> {
     const outcome = await this.#openFiles.take(entry);
-    if (!outcome.ok) this.#openFailed(entry, outcome.failure);
+    if (!outcome.ok) this.#losses.openFailed(entry, outcome.failure);
     return outcome;
   }
 
@@ -177,13 +184,15 @@ export class Store {
     const { volume } = this.#volumes[entry.volumeAt];
     const list = await this.#chunkLists.of(entry, volume);
     if (list.ok) return list;
-    if (list.failure.code === 'chunk-list-bad') this.#lose(entry, list.failure.detail);
-    else this.#openFailed(entry, list.failure);
+    if (list.failure.code === 'chunk-list-bad') this.#losses.lose(entry, list.failure.detail);
+    else this.#losses.openFailed(entry, list.failure);
     return list;
   }
 
-  /** A viewer or a peer took `bytes` of it. */
+  /** A viewer took `bytes` of it, in one answer. */
   accessed(entry: StoredEntry, bytes: number): void {
+    entry.servedBytes += bytes;
+    entry.servedAnswers++;
     const nowMs = this.#deps.nowMs();
     const { reactive } = this.#volumes[entry.volumeAt];
     const views = bytes / entry.sizeBytes;
@@ -212,7 +221,7 @@ export class Store {
     this.release(file.value);
     this.#watch.probed(this.#volumes[entry.volumeAt], this.#deps.clock.monotonicMs() - startMs);
     if (!read.ok) {
-      this.#readFailed(
+      this.#losses.readFailed(
         entry,
         offset,
         read.failure.code === 'file-short' ? 'SHORT' : read.failure.code,
@@ -241,43 +250,14 @@ export class Store {
     return this.#arrivals.writeChunk(entry, chunk, from);
   }
 
+  /** A chunk turned out bad: it is not here any more, on the disk's catalogue too, before this returns. */
+  dropChunk(entry: StoredEntry, index: number, why: string): Promise<void> {
+    return this.#losses.dropChunk(entry, index, why);
+  }
+
   /** Whether a chunk that was fetched on demand is kept. Remembers that it was fetched. */
   admit(missed: MissedChunk): Admission {
     return this.#room.admit(missed, this.#fillDensity);
-  }
-
-  /** A chunk turned out bad: it is not here any more, on the disk's catalogue too, before this returns. */
-  async dropChunk(entry: StoredEntry, index: number, why: string): Promise<void> {
-    if (entry.isGone || !entry.has(index)) return;
-    this.#chunksCorrupt++;
-    const state = this.#volumes[entry.volumeAt];
-    this.#deps.log.warn(
-      { event: 'chunk-corrupt', fileId: entry.fileId, chunk: index, volume: state.volume.name },
-      `chunk ${index} of ${entry.fileId} was dropped: ${why}`,
-    );
-    this.#withdraw(entry, [index]);
-    const committed = state.volume.catalogue.commit([{ kind: 'put', row: entry.toRow() }]);
-    const synced = committed.ok ? await state.volume.catalogue.sync() : committed;
-    if (!synced.ok) this.#watch.failed(state, synced.failure);
-  }
-
-  /** Takes chunks out of what is readable and durable, in memory. */
-  #withdraw(entry: StoredEntry, chunks: readonly number[]): void {
-    const state = this.#volumes[entry.volumeAt];
-    if (entry.readable === null) {
-      entry.readable = new ChunkSet(entry.chunkCount).addAll();
-      entry.durable = entry.readable.copy();
-      this.holdings.remove(entry.fileId);
-    }
-    let bytes = 0;
-    for (const index of chunks) {
-      if (entry.readable.remove(index)) bytes += entry.chunkBytes(index);
-      entry.durable?.remove(index);
-      state.group.forgetChunk(entry, index);
-    }
-    state.resize(entry, -bytes);
-    entry.renewSerial();
-    this.#openFiles.detach(entry);
   }
 
   // ---------------------------------------------------------------- what is wanted
@@ -357,8 +337,8 @@ export class Store {
       pinnedBytes,
       reactiveBytes: usedBytes - pinnedBytes,
       files: this.#catalogue.size,
-      chunksCorrupt: this.#chunksCorrupt,
-      filesLost: this.#filesLost,
+      chunksCorrupt: this.#losses.chunksCorrupt,
+      filesLost: this.#losses.filesLost,
       filesEvicted: this.#filesEvicted,
     };
   }
@@ -431,34 +411,6 @@ export class Store {
     this.#heatChanged.delete(entry);
     this.#chunkLists.delete(entry.fileId);
     this.#openFiles.detach(entry);
-  }
-
-  #lose(entry: StoredEntry, why: string): void {
-    this.#filesLost++;
-    this.#deps.log.error(
-      { event: 'file-lost', fileId: entry.fileId },
-      `${entry.fileId} is lost: ${why}`,
-    );
-    this.drop(entry);
-  }
-
-  #openFailed(entry: StoredEntry, failure: Failure): void {
-    if (entry.isGone || failure.code === 'file-left') return;
-    const state = this.#volumes[entry.volumeAt];
-    if (failure.code === 'file-missing') this.#lose(entry, failure.detail);
-    else this.#watch.failed(state, failure);
-  }
-
-  #readFailed(entry: StoredEntry, offset: number, code: string): void {
-    const state = this.#volumes[entry.volumeAt];
-    const index = Math.floor(offset / CHUNK_BYTES);
-    void this.dropChunk(entry, index, `reading it at offset ${offset} failed (${code})`);
-    this.#watch.readFailed(state, code);
-  }
-
-  #chunksLost(entry: StoredEntry, chunks: readonly number[], failure: Failure): void {
-    if (!entry.isGone) this.#withdraw(entry, chunks);
-    this.#watch.failed(this.#volumes[entry.volumeAt], failure);
   }
 
   /** The volume's files leave the holdings at once; the box serves the rest. */
