@@ -1,31 +1,41 @@
 /**
  * Looks at the machine that a box shall run on: each finding with what to do about it. Changes nothing.
  */
-import { readFileSync, statfsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
-import path from 'node:path';
 import { loadLinux, whyNoLinux } from '#base/io/linux.ts';
-import { messageOf } from '#base/outcome.ts';
 import { formatBytes, GIB } from '#base/units.ts';
 import type { ApplianceConfig } from '../config.ts';
 import { expiryProblem, readCertificate } from './certificate.ts';
-
-export interface Finding {
-  readonly level: 'ok' | 'advice' | 'problem';
-  readonly what: string;
-  readonly todo?: string;
-}
+import { diskFindings } from './doctor-disks.ts';
+import { networkFindings } from './doctor-network.ts';
+import { isThere, textOf, thisMachine, type Finding, type Machine } from './machine.ts';
 
 const OPEN_FILES_PER_CONNECTION = 2;
-const FREE_SHARE_MIN = 0.02;
+/** cachestat(2): without it what is cold is not told from what is hot before it is sent. */
+const KERNEL_WITH_CACHESTAT = [6, 5] as const;
+/** Reading one of these costs a trip to a device or the hypervisor, several times a request. */
+const SLOW_CLOCKS = new Set(['hpet', 'acpi_pm', 'jiffies', 'refined-jiffies']);
+/** Left behind by the daemons that keep the clock right while they run. */
+const TIME_DAEMONS = [
+  ['chrony', 'run/chrony/chronyd.pid'],
+  ['systemd-timesyncd', 'run/systemd/timesync/synchronized'],
+  ['ntpd', 'run/ntpd.pid'],
+  ['openntpd', 'run/openntpd.pid'],
+] as const;
 
-export function examine(config: ApplianceConfig): readonly Finding[] {
+export function examine(
+  config: ApplianceConfig,
+  machine: Machine = thisMachine(),
+): readonly Finding[] {
   return [
     ...runtime(config),
-    ...openFiles(config),
-    ...config.volumes.flatMap((volume) => disk(volume.path, volume.capacityBytes)),
+    kernel(machine),
+    ...openFiles(config, machine),
+    ...diskFindings(config, machine),
+    ...networkFindings(config, machine),
     ...certificate(config),
-    clock(),
+    ...clock(machine),
   ];
 }
 
@@ -54,11 +64,23 @@ function runtime(config: ApplianceConfig): readonly Finding[] {
   ];
 }
 
-function openFiles(config: ApplianceConfig): readonly Finding[] {
-  const text = readText('/proc/self/limits');
+function kernel({ kernel: text }: Machine): Finding {
+  const [major, minor] = text.split('.').map(Number);
+  const [majorMin, minorMin] = KERNEL_WITH_CACHESTAT;
+  if (major > majorMin || (major === majorMin && minor >= minorMin)) {
+    return { level: 'ok', what: `kernel ${text}` };
+  }
+  return {
+    level: 'advice',
+    what: `kernel ${text} does not tell what is in the page cache: a file that is read from disk holds up everybody while it is sent`,
+    todo: `a kernel from ${majorMin}.${minorMin} on`,
+  };
+}
+
+function openFiles(config: ApplianceConfig, machine: Machine): readonly Finding[] {
+  const text = textOf(machine, 'proc/self/limits');
   const match = text === null ? null : /^Max open files\s+(\d+)/m.exec(text);
-  if (match === null)
-    return [{ level: 'advice', what: 'the limit of open files is not known here' }];
+  if (match === null) return [];
   const limit = Number(match[1]);
   const needed = config.limits.connectionsMax * OPEN_FILES_PER_CONNECTION;
   if (limit >= needed) return [{ level: 'ok', what: `${limit} open files allowed` }];
@@ -69,84 +91,6 @@ function openFiles(config: ApplianceConfig): readonly Finding[] {
       todo: `LimitNOFILE=${needed} in the unit (ulimit -n ${needed}), or a lower limits.connectionsMax`,
     },
   ];
-}
-
-function disk(directory: string, capacityBytes: number): readonly Finding[] {
-  try {
-    const stats = statfsSync(directory);
-    const sizeBytes = stats.blocks * stats.bsize;
-    const findings: Finding[] = [];
-    if (capacityBytes > sizeBytes * (1 - FREE_SHARE_MIN)) {
-      findings.push({
-        level: 'problem',
-        what: `${directory}: capacityBytes ${formatBytes(capacityBytes)} of a disk of ${formatBytes(sizeBytes)}`,
-        todo: `set capacityBytes to at most ${Math.floor(sizeBytes * (1 - FREE_SHARE_MIN))}`,
-      });
-    } else
-      findings.push({
-        level: 'ok',
-        what: `${directory}: ${formatBytes(capacityBytes)} of ${formatBytes(sizeBytes)}`,
-      });
-    return [...findings, ...blockDevice(directory)];
-  } catch (thrown) {
-    return [
-      {
-        level: 'problem',
-        what: `${directory}: ${messageOf(thrown)}`,
-        todo: 'make the directory, or mount the disk there',
-      },
-    ];
-  }
-}
-
-/** What /proc and /sys say of the device below a directory: mount options, write cache, encryption. */
-function blockDevice(directory: string): readonly Finding[] {
-  const mount = mountOf(path.resolve(directory));
-  if (mount === null) return [];
-  const findings: Finding[] = [];
-  if (mount.options.includes('ro')) {
-    findings.push({
-      level: 'problem',
-      what: `${mount.point} is mounted read-only`,
-      todo: 'look at the kernel log; remount it read-write',
-    });
-  }
-  const device = mount.device.split('/').at(-1) ?? '';
-  if (device.startsWith('dm-') || mount.device.startsWith('/dev/mapper/')) {
-    findings.push({
-      level: 'ok',
-      what: `${directory} lies on ${mount.device} (device mapper: encrypted if it is dm-crypt)`,
-    });
-  } else {
-    findings.push({
-      level: 'advice',
-      what: `${directory} lies on ${mount.device}, not encrypted as far as can be seen`,
-      todo: 'dm-crypt below the file system, where the rack is not yours',
-    });
-  }
-  const cache = readText(
-    `/sys/class/block/${device.replace(/p?\d+$/, '')}/queue/write_cache`,
-  )?.trim();
-  if (cache === 'write back') {
-    findings.push({ level: 'ok', what: `${device}: volatile write cache on; fsync flushes it` });
-  }
-  return findings;
-}
-
-function mountOf(
-  directory: string,
-): { device: string; point: string; options: readonly string[] } | null {
-  const lines = readText('/proc/self/mounts')?.split('\n') ?? [];
-  let best: { device: string; point: string; options: readonly string[] } | null = null;
-  for (const line of lines) {
-    const [device, point, , options] = line.split(' ');
-    if (point === undefined || options === undefined) continue;
-    const isAbove = directory === point || directory.startsWith(point === '/' ? '/' : `${point}/`);
-    if (isAbove && point.length >= (best?.point.length ?? 0)) {
-      best = { device, point, options: options.split(',') };
-    }
-  }
-  return best;
 }
 
 function certificate({ tls }: ApplianceConfig): readonly Finding[] {
@@ -178,18 +122,29 @@ function certificate({ tls }: ApplianceConfig): readonly Finding[] {
   return findings;
 }
 
-function clock(): Finding {
-  const name = readText('/sys/devices/system/clocksource/clocksource0/current_clocksource')?.trim();
-  return {
-    level: 'ok',
-    what: `wall clock says ${new Date().toISOString()}${name === undefined ? '' : ` (${name})`}; a running box compares it with signed time`,
-  };
-}
-
-function readText(file: string): string | null {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return null;
+function clock(machine: Machine): readonly Finding[] {
+  const findings: Finding[] = [];
+  const source = textOf(machine, 'sys/devices/system/clocksource/clocksource0/current_clocksource');
+  const what = `wall clock says ${new Date().toISOString()}`;
+  findings.push({ level: 'ok', what: `${what}; a running box compares it with signed time` });
+  if (source !== null && SLOW_CLOCKS.has(source)) {
+    findings.push({
+      level: 'problem',
+      what: `the kernel reads its clock from ${source}, which is slow, and reads it for every answer`,
+      todo: 'find out in the kernel log why tsc (or kvm-clock, arch_sys_counter) was given up',
+    });
+  } else if (source !== null) {
+    findings.push({ level: 'ok', what: `clock source ${source}` });
   }
+  const daemon = TIME_DAEMONS.find(([, file]) => isThere(machine, file));
+  findings.push(
+    daemon === undefined
+      ? {
+          level: 'advice',
+          what: 'nothing is seen that keeps the wall clock right (chrony, systemd-timesyncd, ntpd)',
+          todo: 'apt-get install chrony: after a boot without the control plane the wall clock is all there is',
+        }
+      : { level: 'ok', what: `${daemon[0]} keeps the wall clock right` },
+  );
+  return findings;
 }

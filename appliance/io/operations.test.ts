@@ -3,7 +3,6 @@ import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:f
 import path from 'node:path';
 import { test } from 'node:test';
 import { CHUNK_BYTES } from '#upstream/contract.ts';
-import { examine } from './doctor.ts';
 import { entryOf, get, makeFile, until, World } from './test-world.ts';
 
 const FILM = makeFile(1, 3 * CHUNK_BYTES + 77);
@@ -52,8 +51,12 @@ test('explain says why a file is or is not here, volumes how the disks are, scru
   assert.match(String((await post(world, `explain?file=${EXTRA.fileId}`))['why']), /not planned/);
   await get(await world.url('extra', EXTRA.fileId), { range: 'bytes=0-9' });
   await until(() => box.store.find(EXTRA.fileId)?.has(0) === true, 'kept');
+  await get(await world.url('extra', EXTRA.fileId), { range: 'bytes=0-9' });
+  await until(() => box.store.find(EXTRA.fileId)?.servedAnswers === 1, 'served from the disk');
   const kept = await post(world, `explain?file=${EXTRA.fileId}`);
   assert.match(String(kept['why']), /leaves when room is needed/);
+  assert.deepEqual(planned['servedSinceStart'], { bytes: 0, answers: 0 });
+  assert.deepEqual(kept['servedSinceStart'], { bytes: 10, answers: 1 }, 'what it served');
   assert.match(String((await post(world, 'explain?file=nonsense'))['problem']), /no file id/);
   const volumes = (await post(world, 'volumes'))['open'] as { state: string; files: number }[];
   assert.deepEqual([volumes[0].state, volumes[0].files], ['up', 2]);
@@ -102,17 +105,4 @@ test('a reload takes over what may change, and names what needs a restart', asyn
   const next = world.config({ servingBps: 5_000_000, hotCacheBytes: 0 });
   assert.deepEqual(box.reload(next), ['hotCacheBytes']);
   await until(() => box.status().heartbeat?.load.servingBps === 5_000_000, 'in the heartbeat');
-});
-
-test('doctor finds a capacity that the disk does not have, and a directory that is not there', async () => {
-  await using world = await World.open();
-  const config = world.config({
-    volumes: [
-      { path: world.directory, capacityBytes: 10 ** 15 },
-      { path: path.join(world.directory, 'nowhere'), capacityBytes: 16 * CHUNK_BYTES },
-    ],
-  });
-  const problems = examine(config).filter((finding) => finding.level === 'problem');
-  assert.ok(problems.some(({ what, todo }) => what.includes('of a disk of') && todo !== undefined));
-  assert.ok(problems.some(({ what }) => what.includes('nowhere')));
 });

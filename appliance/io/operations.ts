@@ -52,6 +52,7 @@ export function explainFile(
     titles: entry.titles,
     from: entry.from,
     storedAt: new Date(entry.storedAtMs).toISOString(),
+    servedSinceStart: { bytes: entry.servedBytes, answers: entry.servedAnswers },
     viewsLately: Number(entry.heat.count.toFixed(3)), // discounted: a day-old view counts half
     viewsPerDay: Number(viewsPerDay(entry.heat, entry.forecastPerDay, nowMs).toFixed(3)),
   };
