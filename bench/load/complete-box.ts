@@ -21,6 +21,7 @@ const TITLE_ID = 'bench';
 const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' };
 const CALL_MS_MAX = 20_000;
 const SERVING_MS_MAX = 30_000;
+const ADOPT_MS_MAX = 600_000;
 const TOKEN_SECONDS = 24 * 3600;
 const WARM_ROUNDS_MAX = 6; // a reactive file is kept on its second request
 
@@ -271,6 +272,23 @@ export class CompleteCdn implements AsyncDisposable {
       if (hits === chunks) return;
     }
     throw new Error(`${box.name} does not keep the file after ${WARM_ROUNDS_MAX} rounds`);
+  }
+
+  /** Makes the box take over every published file from the origin's disk, as from one that was delivered with it. */
+  async adopt(box: BenchBox): Promise<void> {
+    for (const file of this.#files) await this.#untilServing(box, file);
+    const token = readFileSync(path.join(this.directory, box.name, 'state', 'admin.token'), 'utf8');
+    const outcome = await callJsonOk({
+      method: 'POST',
+      url: `http://${this.address}:${box.adminPort}/adopt?path=${encodeURIComponent(this.originFiles)}`,
+      bearer: token.trim(),
+      deadlineMs: ADOPT_MS_MAX,
+    });
+    if (!outcome.ok) throw new Error(`${box.name} adopts nothing: ${outcome.failure.detail}`);
+    const { filesWhole } = outcome.value as { readonly filesWhole: number };
+    if (filesWhole < this.#files.length) {
+      throw new Error(`${box.name} did not adopt every file: ${JSON.stringify(outcome.value)}`);
+    }
   }
 
   /** A box that was just enrolled serves when it has the keys that tokens are checked with. */

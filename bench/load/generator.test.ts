@@ -8,7 +8,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { loadLinux, whyNoLinux } from '#base/io/linux.ts';
 import { cpuSecondsOf, residentBytesOf, ticksOfStat } from './cpu.ts';
-import type { LoadReport, LoadSpec } from './generator.ts';
+import { scatteredPlace, type LoadReport, type LoadSpec } from './generator.ts';
 import { openNamespace, whyNoNamespace } from './namespace.ts';
 
 const FILE_BYTES = 1024 * 1024;
@@ -72,6 +72,38 @@ test('each target once, from a file, and refusals counted by status', { skip }, 
     server.close();
     rmSync(directory, { recursive: true });
   }
+});
+
+test('a walk comes to each place of a file once, and never to two neighbours in a row', () => {
+  for (const places of [1, 2, 7, 64, 5000, 14_336]) {
+    const order = Array.from({ length: places }, (_, at) => scatteredPlace(at, places));
+    assert.equal(new Set(order).size, places, `${places} places`);
+    const isNeighbour = (place: number, at: number): boolean =>
+      at > 0 && Math.abs(place - order[at - 1]) === 1;
+    if (places > 3) assert.deepEqual(order.filter(isNeighbour), [], `${places} places`);
+    assert.equal(scatteredPlace(places + 3, places), order[3 % places], 'and then again');
+  }
+});
+
+test('a walk asks for each range once', { skip }, async () => {
+  const asked: string[] = [];
+  const server = await serve(asked);
+  const alignBytes = 1024;
+  const report = await load(
+    specFor(server, {
+      rangeBytes: 1024,
+      alignBytes,
+      walkFrom: 100,
+      connections: 2,
+      warmupMs: 0,
+      durationMs: 60,
+    }),
+  );
+  assert.equal(report.errors, 0);
+  const first = asked.slice(0, FILE_BYTES / alignBytes);
+  assert.equal(new Set(first).size, first.length);
+  server.closeAllConnections();
+  server.close();
 });
 
 function load(spec: LoadSpec): Promise<LoadReport> {

@@ -37,6 +37,8 @@ export interface LoadSpec {
   readonly fileBytes: number;
   /** Range starts are multiples of this: a player's segments, or a disk's pages. */
   readonly alignBytes: number;
+  /** Each place of the file once before any comes again, in a scattered order that begins at this one; absent: at random. */
+  readonly walkFrom?: number;
   readonly warmupMs: number;
   readonly durationMs: number;
   readonly seed: number;
@@ -121,6 +123,7 @@ class Load {
   #waitingForPace = 0;
   #asked = 0;
   #answered = 0;
+  #walked = 0;
   readonly #statuses: Record<string, number> = {};
 
   constructor(spec: LoadSpec, linux: Linux) {
@@ -277,7 +280,7 @@ class Load {
     let text = prefix;
     if (rangeBytes > 0) {
       const places = Math.floor((fileBytes - rangeBytes) / alignBytes) + 1;
-      const start = this.#random.below(places) * alignBytes;
+      const start = this.#place(places) * alignBytes;
       text += `Range: bytes=${start}-${start + rangeBytes - 1}\r\n`;
     }
     const length = this.#scratch.bytes.write(text + this.#suffix, 0, 'latin1');
@@ -287,6 +290,12 @@ class Load {
     connection.startMs = performance.now();
     const sent = this.#linux.send(connection.fd, this.#scratch, 0, length, 0);
     if (sent !== length) this.#broken(connection, `send: ${sent}`);
+  }
+
+  #place(places: number): number {
+    const { walkFrom } = this.#spec;
+    if (walkFrom === undefined) return this.#random.below(places);
+    return scatteredPlace(walkFrom + this.#walked++, places);
   }
 
   #broken(connection: Connection, why: string): false {
@@ -311,6 +320,18 @@ class Load {
       statuses: this.#statuses,
     };
   }
+}
+
+/** The `at`-th of `places` in an order that visits each once and seldom two neighbours in a row: no readahead helps. */
+export function scatteredPlace(at: number, places: number): number {
+  // Near the golden section of `places`, and without a common divisor: steps of it meet every place.
+  let step = Math.max(1, Math.floor(places * 0.618));
+  while (divisorOf(step, places) !== 1) step--;
+  return (at * step) % places;
+}
+
+function divisorOf(a: number, b: number): number {
+  return b === 0 ? a : divisorOf(b, a % b);
 }
 
 export function contentLengthOf(head: string, end: number): number | null {
