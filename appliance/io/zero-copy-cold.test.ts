@@ -139,6 +139,44 @@ test(
   },
 );
 
+test(
+  'a disk that answers many reads at once has two of them answered a turn',
+  { skip },
+  async () => {
+    const reader = new ColdReader(calls());
+    const file = coldFile('turns', 7);
+    let turn = 0;
+    let isOver = false;
+    const nextTurn = (): void => {
+      turn++;
+      if (!isOver) setImmediate(nextTurn);
+    };
+    const answersOf = new Map<number, number>();
+    await Promise.all(
+      Array.from({ length: 40 }, async (_, at) => {
+        const slice = await new Promise<ColdSlice | null>((resolve) => {
+          reader.read(file, at * 200_000, 5000, (result) => {
+            answersOf.set(turn, (answersOf.get(turn) ?? 0) + 1);
+            assert.ok(result.ok);
+            resolve(result.slice);
+          });
+          if (at === 0) setImmediate(nextTurn);
+        });
+        reader.giveBack(slice);
+      }),
+    );
+    isOver = true;
+    assert.equal(
+      [...answersOf.values()].reduce((sum, count) => sum + count, 0),
+      40,
+    );
+    // Two before this test's own immediate of a turn, two after it.
+    assert.ok(Math.max(...answersOf.values()) <= 4, JSON.stringify([...answersOf]));
+    closeSync(file.fd);
+    reader.closeIdle(Infinity);
+  },
+);
+
 async function sliceOf(
   reader: ColdReader,
   file: StoredFile,
