@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -10,14 +10,16 @@ import { get, until, World } from './io/test-world.ts';
 
 const CLI = path.join(import.meta.dirname, '..', 'cli.ts');
 
-test('SIGHUP reloads the configuration of a running box, whole or not at all', async () => {
+test('a running box: SIGHUP reloads whole or not at all, status is watched, a drain by a time begins', async () => {
   await using world = await World.open();
   const file = path.join(world.directory, 'box.json');
   const write = (overrides: Record<string, unknown>): void =>
     writeFileSync(file, JSON.stringify(world.config({ logLevel: 'info', ...overrides })));
   write({});
-  const argv = ['--disable-warning=ExperimentalWarning', CLI, 'appliance', '--config', file];
-  const box = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const command = ['--disable-warning=ExperimentalWarning', CLI, 'appliance'];
+  const box = spawn(process.execPath, [...command, '--config', file], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const lines: Record<string, unknown>[] = [];
   for (const stream of [box.stdout, box.stderr]) {
     createInterface(stream).on('line', (line) => {
@@ -57,6 +59,26 @@ test('SIGHUP reloads the configuration of a running box, whole or not at all', a
     assert.match(String(logged('reload-refused')!['msg']), /reactiveShare/);
     assert.equal(await servingBps(), 5_000_000);
     assert.equal(box.exitCode, null, 'it serves on');
+
+    // What an operator types meanwhile. The commands read the admin port from the configuration.
+    writeFileSync(file, JSON.stringify({ ...half, admin: { address: '127.0.0.1', port } }));
+    const watching = spawn(process.execPath, [...command, 'status', '--watch', '--config', file]);
+    const shown: string[] = [];
+    createInterface(watching.stdout).on('line', (line) => shown.push(line));
+    await until(() => shown.filter((line) => line.startsWith('box-1:')).length >= 2, 'shown again');
+    watching.kill('SIGTERM');
+    assert.ok(
+      shown.some((line) => /^serving +.* of 5.* Mbit\/s/.test(line)),
+      shown.join('\n'),
+    );
+    const by = new Date(Date.now() + 60_000).toISOString();
+    const drained = spawnSync(
+      process.execPath,
+      [...command, 'drain', '--by', by, '--no-wait', '--config', file],
+      { encoding: 'utf8' },
+    );
+    assert.equal(drained.status, 0, drained.stderr);
+    assert.match(drained.stdout, /0 sessions left, 0 answers under way, .* at the latest/);
   } finally {
     box.kill('SIGTERM');
     await once(box, 'exit');

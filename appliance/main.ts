@@ -9,7 +9,7 @@ import { ConfigProblem, readConfigFile } from '#base/config.ts';
 import { runDaemon } from '#base/io/daemon.ts';
 import { callJsonOk } from '#base/io/http-client.ts';
 import { createLogger, type Logger } from '#base/log.ts';
-import { messageOf } from '#base/outcome.ts';
+import { messageOf, success, type Outcome } from '#base/outcome.ts';
 import { systemRandom } from '#base/random.ts';
 import { formatBps, formatBytes, formatDuration } from '#base/units.ts';
 import type { ApplianceStatus } from './contract.ts';
@@ -27,6 +27,8 @@ import type { DrainProgress } from './serve/drain-watch.ts';
 const ACTION_MS_MAX = 7 * 24 * 3600 * 1000;
 /** libuv's default of 4 threads would queue reads behind syncs; data-plane.md measured 32. */
 const IO_THREADS = 32;
+const WATCH_MS = 1000;
+const CLEAR_SCREEN = '\x1b[H\x1b[J';
 
 interface Options {
   readonly config?: string;
@@ -34,6 +36,7 @@ interface Options {
   readonly json?: boolean;
   readonly by?: string;
   readonly wait?: boolean;
+  readonly watch?: boolean;
 }
 
 export function addCommands(program: Command): void {
@@ -47,6 +50,7 @@ export function addCommands(program: Command): void {
     .command('status')
     .description('what a running box is doing')
     .option('--json', 'the status message as it is')
+    .option('--watch', 'show it again each second, in place on a terminal')
     .action((_: Options, command: Command) => {
       const options: Options = command.optsWithGlobals();
       return status(configOf(options), options);
@@ -160,15 +164,33 @@ function adminUrl(config: ApplianceConfig, path: string): string {
 }
 
 async function status(config: ApplianceConfig, options: Options): Promise<void> {
+  for (;;) {
+    const text = await statusText(config, options);
+    if (options.watch !== true) {
+      if (!text.ok) throw new Error(text.failure);
+      console.log(text.value);
+      return;
+    }
+    // A box that is being started again is watched too.
+    const isInPlace = process.stdout.isTTY && options.json !== true;
+    console.log(`${isInPlace ? CLEAR_SCREEN : ''}${text.ok ? text.value : text.failure}`);
+    await sleep(systemClock, WATCH_MS);
+  }
+}
+
+async function statusText(
+  config: ApplianceConfig,
+  options: Options,
+): Promise<Outcome<string, string>> {
   const url = adminUrl(config, '/status');
   const answer = await callJsonOk({ method: 'GET', url, deadlineMs: 3000 });
   if (!answer.ok) {
-    throw new Error(
-      `${config.applianceId} does not answer (${answer.failure.detail}): is it running?`,
-    );
+    const why = answer.failure.detail;
+    const failure = `${config.applianceId} does not answer (${why}): is it running?`;
+    return { ok: false, failure };
   }
   const found = answer.value as ApplianceStatus;
-  console.log(options.json === true ? JSON.stringify(found) : describe(found));
+  return success(options.json === true ? JSON.stringify(found) : describe(found));
 }
 
 function adminToken(config: ApplianceConfig): string {
