@@ -235,7 +235,7 @@ export const FILL_GRANT_AUDIENCE = 'fill';
 export const FILL_GRANT_LIFE_SECONDS = 7 * 24 * 3600;
 export const NOT_BEFORE_SLACK_SECONDS = 60; // issuers set nbf this far back
 
-/** A bearer grant (JWS typ nf-grant+jwt by a grant key). `cnf.jkt` leaves room for proof of possession. */
+/** A grant (JWS typ nf-grant+jwt by a grant key): good only with a proof by the key that `cnf.jkt` names. */
 export const FillGrantSchema = Type.Object({
   iss: Type.Literal('control-plane'),
   sub: applianceId,
@@ -278,6 +278,7 @@ export const PossessionSchema = Type.Object({
     description: 'the public key whose thumbprint the grant names',
   }),
 });
+export type Possession = Static<typeof PossessionSchema>;
 const checkPossession = checker(PossessionSchema);
 
 export function signPossession(
@@ -297,25 +298,27 @@ export type PossessionRefusal =
   | 'possession-audience' // made for another source
   | 'possession-stale'; // older than POSSESSION_LIFE_SECONDS, or of the future
 
-/** Null where whoever shows the grant holds its key; else why not. `sourceId`: who is asked. */
-export async function possessionProblem(
-  text: string | undefined,
+/** Opens the proof that whoever shows `grant` holds its key. `sourceId`: who is asked. Its age is another question. */
+export async function openPossession(
+  text: string,
   grant: FillGrant,
   sourceId: string,
-  nowSeconds: number,
-): Promise<PossessionRefusal | null> {
-  if (text === undefined || text === '') return 'possession-missing';
+): Promise<Outcome<Possession, PossessionRefusal>> {
   const claimed = checkPossession(peekPayload(text));
-  if (!claimed.ok) return 'possession-invalid';
+  if (!claimed.ok) return { ok: false, failure: 'possession-invalid' };
   const key = await importVerifyingKey(claimed.value.jwk);
-  if (key === null || key.kid !== grant.cnf.jkt) return 'possession-invalid';
+  if (key === null || key.kid !== grant.cnf.jkt)
+    return { ok: false, failure: 'possession-invalid' };
   const opened = await openCompact(text, new Map([[key.kid, key]]), JWS_TYPE.possession);
-  if (!opened.ok || claimed.value.iss !== grant.sub) return 'possession-invalid';
-  if (claimed.value.aud !== sourceId) return 'possession-audience';
-  const age = nowSeconds - claimed.value.iat;
-  return age > POSSESSION_LIFE_SECONDS || age < -POSSESSION_CLOCK_SLACK_SECONDS
-    ? 'possession-stale'
-    : null;
+  if (!opened.ok || claimed.value.iss !== grant.sub) {
+    return { ok: false, failure: 'possession-invalid' };
+  }
+  return claimed.value.aud === sourceId ? claimed : { ok: false, failure: 'possession-audience' };
+}
+
+export function isPossessionFresh({ iat }: Possession, nowSeconds: number): boolean {
+  const age = nowSeconds - iat;
+  return age <= POSSESSION_LIFE_SECONDS && age >= -POSSESSION_CLOCK_SLACK_SECONDS;
 }
 
 // ---------------------------------------------------------------- denials
@@ -586,6 +589,7 @@ export const HeartbeatAnswerSchema = Type.Object({
     open: Type.Boolean({ description: 'computed by the control plane in the site’s time zone' }),
     closesAtMs: Type.Union([unixMs, Type.Null()]),
     opensAtMs: Type.Union([unixMs, Type.Null()]),
+    hours: Type.Optional(Type.Number({ minimum: 0, description: 'how long it is open each day' })),
   }),
   resyncHoldings: Type.Boolean({
     description: 'the digest did not match: send a holdings-full frame',

@@ -3,6 +3,7 @@
  */
 export { createKeyRing, type KeyRingHolder, type KeyRingOptions } from './io/key-ring.ts';
 export { DenySet } from './denials.ts';
+export { PossessionDesk } from './possession.ts';
 export { createDenialFeed, type DenialFeed } from './io/denial-feed.ts';
 export { initKeyFiles, KeyFilesProblem } from './io/key-files.ts';
 export {

@@ -3,7 +3,7 @@ import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import type { DenialSet } from '../serve/deny-list.ts';
 import { CHUNK_BYTES } from '#upstream/contract.ts';
-import { entryOf, get, makeFile, signGrant, until, World } from './test-world.ts';
+import { entryOf, get, makeFile, otherBox, until, World } from './test-world.ts';
 
 const FILM = makeFile(31, 40 * CHUNK_BYTES);
 
@@ -86,10 +86,10 @@ test('a denied key, a denied issuer and a revoked box are refused by their words
   const box = await world.start();
   await until(() => box.store.holdings.count === 1, 'held');
   const url = await world.url('film', FILM.fileId);
-  const grant = await signGrant(world.keys, 'box-9');
-  const asBox = (): ReturnType<typeof get> =>
+  const other = await otherBox(world.keys, 'box-9');
+  const asBox = async (): ReturnType<typeof get> =>
     get(`${world.contentUrl}/t/film/${FILM.fileId}`, {
-      authorization: `Bearer ${grant}`,
+      ...(await other.headers()),
       range: 'bytes=0-9',
     });
   assert.equal((await get(url, { range: 'bytes=0-9' })).status, 206);

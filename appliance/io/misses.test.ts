@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { signCompact } from '#base/jws.ts';
 import { CHUNK_BYTES } from '#upstream/contract.ts';
-import { entryOf, FakeSource, get, makeFile, signGrant, until, World } from './test-world.ts';
+import { entryOf, FakeSource, get, makeFile, otherBox, until, World } from './test-world.ts';
 
 const FILM = makeFile(1, 5 * CHUNK_BYTES + 77);
 const OTHER = makeFile(3, 3 * CHUNK_BYTES + 1);
@@ -123,21 +123,18 @@ test('another box is given chunks, chunk list and listing under its grant, and n
   await world.controlPlane.plan(1, [entryOf(FILM, 'film')]);
   const box = await world.start();
   await until(() => box.store.holdings.count === 1, 'held');
-  const authorization = `Bearer ${await signGrant(world.keys, 'box-2')}`;
+  const asBox = await (await otherBox(world.keys, 'box-2')).headers();
   const base = `${world.contentUrl}/t/film/${FILM.fileId}`;
-  const part = await get(base, { authorization, range: 'bytes=5-9', 'nightfill-purpose': 'fill' });
+  const part = await get(base, { ...asBox, range: 'bytes=5-9', 'nightfill-purpose': 'fill' });
   assert.equal(part.status, 206);
   assert.ok(part.body.equals(FILM.content.subarray(5, 10)));
-  const list = await get(`${base}.chunks`, { authorization });
+  const list = await get(`${base}.chunks`, asBox);
   assert.ok(list.body.equals(FILM.chunkList));
   await get(await world.url('film', OTHER.fileId)); // makes it look the listing up
-  const listing = await get(`${world.contentUrl}/t/film/listing`, { authorization });
+  const listing = await get(`${world.contentUrl}/t/film/listing`, asBox);
   assert.equal(listing.body.toString(), world.controlPlane.listings.get('film'));
   const asked = world.origin.requests.length;
-  assert.equal(
-    (await get(`${world.contentUrl}/t/film/${OTHER.fileId}`, { authorization })).status,
-    404,
-  );
+  assert.equal((await get(`${world.contentUrl}/t/film/${OTHER.fileId}`, asBox)).status, 404);
   assert.equal(world.origin.requests.length, asked);
   const forged = await signCompact(world.keys.token, 'nf-grant+jwt', { sub: 'box-2' });
   const refused = await get(base, { authorization: `Bearer ${forged}` });

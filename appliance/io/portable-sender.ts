@@ -394,6 +394,7 @@ function cutOff(socket: Socket): void {
 function viewOf(request: IncomingMessage): RequestView {
   const { headers, socket } = request;
   const purpose = headers['nightfill-purpose'];
+  const possession = headers['nightfill-possession'];
   return {
     method: request.method ?? '',
     target: request.url ?? '/',
@@ -404,6 +405,7 @@ function viewOf(request: IncomingMessage): RequestView {
     ifNoneMatch: headers['if-none-match'],
     authorization: headers.authorization,
     purpose: typeof purpose === 'string' ? purpose : undefined,
+    possession: typeof possession === 'string' ? possession : undefined,
     remoteAddress: socket.remoteAddress ?? '',
     secure: 'encrypted' in socket,
   };

@@ -194,7 +194,8 @@ function deliveryCases(world: World): void {
     });
     await box.askHead(
       'GET /a?b=c HTTP/1.1\r\nHost: box:80\r\nrange: bytes=0-1\r\nIf-Range: "x"\r\nIf-None-Match: "y"\r\n' +
-        'If-Match: "z"\r\nAuthorization: Bearer g\r\nNightfill-Purpose: fill\r\nUser-Agent: test\r\n\r\n',
+        'If-Match: "z"\r\nAuthorization: Bearer g\r\nNightfill-Purpose: fill\r\n' +
+        'Nightfill-Possession: p\r\nUser-Agent: test\r\n\r\n',
     );
     assert.deepEqual(seen, {
       method: 'GET',
@@ -206,6 +207,7 @@ function deliveryCases(world: World): void {
       ifNoneMatch: '"y"',
       authorization: 'Bearer g',
       purpose: 'fill',
+      possession: 'p',
       remoteAddress: '127.0.0.1',
       secure: world.dial !== dial,
     });

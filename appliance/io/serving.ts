@@ -103,7 +103,7 @@ export class Serving {
       ...this.#deps,
       answers: new Answers(config.applianceId),
       verdicts: new ViewerVerdicts(clock, random, keys, nowSeconds),
-      grants: new GrantVerdicts(keys, nowSeconds),
+      grants: new GrantVerdicts(config.applianceId, keys, nowSeconds),
       quality: this.quality,
       peerBudget: new PeerBudget(
         clock,

@@ -25,11 +25,19 @@ import {
 } from '#appliance/contract.ts';
 import { systemClock, type Clock } from '#base/clock.ts';
 import { withDefaults } from '#base/config.ts';
-import { fingerprintOf, generateSigningKey, signCompact, type SigningKey } from '#base/jws.ts';
+import {
+  fingerprintOf,
+  generateSigningKey,
+  signCompact,
+  type JWK,
+  type SigningKey,
+} from '#base/jws.ts';
 import { createLogger } from '#base/log.ts';
 import { seededRandom } from '#base/random.ts';
 import {
   JWS_TYPE,
+  POSSESSION_HEADER,
+  signPossession,
   type Denial,
   type FillSource,
   type HeartbeatAnswer,
@@ -135,17 +143,37 @@ export function nowSeconds(): number {
   return Math.floor(Date.now() / 1000);
 }
 
-export function signGrant(keys: Keys, applianceId: string): Promise<string> {
+export function signGrant(keys: Keys, applianceId: string, thumbprint = 'test'): Promise<string> {
   const now = nowSeconds();
   return signCompact(keys.grant, JWS_TYPE.grant, {
     iss: 'control-plane',
     sub: applianceId,
     aud: 'fill',
-    cnf: { jkt: 'test' },
+    cnf: { jkt: thumbprint },
     iat: now,
     nbf: now - 60,
     exp: now + 3600,
   });
+}
+
+/** Another box of the fleet, as a source sees it: its grant, and proofs that it holds the grant's key. */
+export interface OtherBox {
+  readonly grant: string;
+  prove(sourceId?: string, ageSeconds?: number): Promise<string>;
+  /** What it sends to the box under test. */
+  headers(): Promise<Record<string, string>>;
+}
+
+export async function otherBox(keys: Keys, applianceId: string): Promise<OtherBox> {
+  const { key } = await generateSigningKey('ES256');
+  const grant = await signGrant(keys, applianceId, key.kid);
+  const prove = (sourceId = 'box-1', ageSeconds = 0): Promise<string> =>
+    signPossession(key, applianceId, sourceId, nowSeconds() - ageSeconds);
+  const headers = async (): Promise<Record<string, string>> => ({
+    authorization: `Bearer ${grant}`,
+    [POSSESSION_HEADER]: await prove(),
+  });
+  return { grant, prove, headers };
 }
 
 /** How a source treats content requests, instead of answering them well. */
@@ -157,7 +185,8 @@ export type Misbehaviour =
   | 'closes' // resets halfway
   | 'stalls' // headers and half of the body, then nothing
   | 'wrong-etag'
-  | 'refuses'; // 404 to everything
+  | 'refuses' // 404 to everything
+  | 'wants-proof'; // a box that is newer than the one that asks
 
 /** Serves files by range to grants (not checked: the box under test is who is tested). */
 export class FakeSource {
@@ -199,6 +228,8 @@ export class FakeSource {
     if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
     if (location === null || this.misbehaviour === 'refuses')
       return void response.writeHead(404).end();
+    if (this.misbehaviour === 'wants-proof')
+      return void response.writeHead(403, { 'nightfill-refused': 'possession-missing' }).end();
     if (location.resource === 'listing') {
       const text = this.listings.get(location.titleId);
       return void response.writeHead(text === undefined ? 404 : 200).end(text);
@@ -241,6 +272,7 @@ export class FakeSource {
 /** The control plane's side of every contract that a box uses. */
 export class FakeControlPlane {
   readonly keys: Keys;
+  readonly applianceId: string;
   readonly heartbeats: Heartbeat[] = [];
   readonly frames: ApplianceFrame[] = [];
   readonly batches: ViewRecordBatch[] = [];
@@ -258,12 +290,14 @@ export class FakeControlPlane {
   baseUrl = '';
   #server: FastifyInstance;
   #acknowledged = new Map<string, number>();
+  #thumbprint = 'test'; // of the key that the box enrolled with
   readonly #sockets = new Set<{ send(text: string): void }>();
   /** The frame with the deny list, sent to whoever connects. */
   denials: string | null = null;
 
-  constructor(keys: Keys) {
+  constructor(keys: Keys, applianceId = 'box-1') {
     this.keys = keys;
+    this.applianceId = applianceId;
     this.#server = fastify({ forceCloseConnections: true, bodyLimit: 64 * 1024 * 1024 });
   }
 
@@ -271,18 +305,23 @@ export class FakeControlPlane {
     const server = this.#server;
     await server.register(websocket);
     server.get('/v1/keys', () => this.keys.answer);
-    server.post('/v1/enrol', () => ({
-      applianceId: 'box-1',
-      siteId: 'site-1',
-      clusterId: 'cluster-1',
-      keys: this.keys.answer,
-    }));
+    server.post<{ Body: { publicJwk: JWK } }>('/v1/enrol', async (request) => {
+      this.#thumbprint = await fingerprintOf(request.body.publicJwk);
+      return {
+        applianceId: this.applianceId,
+        siteId: 'site-1',
+        clusterId: 'cluster-1',
+        keys: this.keys.answer,
+      };
+    });
     server.post('/v1/token', () => ({
       access_token: 'access',
       token_type: 'Bearer',
       expires_in: 3600,
     }));
-    server.get('/v1/grant', async () => ({ grant: await signGrant(this.keys, 'box-1') }));
+    server.get('/v1/grant', async () => ({
+      grant: await signGrant(this.keys, this.applianceId, this.#thumbprint),
+    }));
     server.get('/v1/manifest', (_, reply) =>
       this.manifest === null
         ? reply.code(404).send({})
@@ -324,7 +363,7 @@ export class FakeControlPlane {
   }
 
   async enrolmentToken(
-    applianceId = 'box-1',
+    applianceId = this.applianceId,
     fingerprint = this.keys.fingerprint,
   ): Promise<string> {
     return signCompact(this.keys.grant, JWS_TYPE.enrolment, {
@@ -342,7 +381,7 @@ export class FakeControlPlane {
     version: number,
     entries: readonly ManifestEntry[],
     signer: SigningKey = this.keys.manifest,
-    applianceId = 'box-1',
+    applianceId = this.applianceId,
   ): Promise<Buffer> {
     const bytes = await manifestOf(version, entries, signer, applianceId);
     this.manifest = bytes;
@@ -455,9 +494,10 @@ export class World {
     this.origin = origin;
   }
 
-  static async open(): Promise<World> {
-    const keys = await makeKeys();
-    const controlPlane = await new FakeControlPlane(keys).start();
+  /** `keys`: those of another world whose sources this box may be given. */
+  static async open(keys?: Keys, applianceId = 'box-1'): Promise<World> {
+    keys ??= await makeKeys();
+    const controlPlane = await new FakeControlPlane(keys, applianceId).start();
     const origin = await new FakeSource().start();
     controlPlane.sources = [origin.as('origin', 'origin')];
     const world = new World(keys, controlPlane, origin);
@@ -467,7 +507,7 @@ export class World {
 
   config(overrides: Record<string, unknown> = {}): ApplianceConfig {
     const outcome = withDefaults(ApplianceConfigSchema, {
-      applianceId: 'box-1',
+      applianceId: this.controlPlane.applianceId,
       listen: { address: '127.0.0.1', port: 0 },
       publicBaseUrl: 'http://127.0.0.1:1',
       admin: { address: '127.0.0.1', port: 0 },

@@ -18,6 +18,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { Random } from '#base/random.ts';
+import { POSSESSION_HEADER } from '#control-plane/contract.ts';
 import {
   CHUNK_BYTES,
   encodeChunkList,
@@ -132,10 +133,13 @@ export class ContentHandler {
         'a viewer token in the path, or a fill grant, is needed',
       );
     }
-    const known = grants.peek(bearer);
+    const { possession } = request;
+    const known = grants.peek(bearer, possession);
     if (known !== null) return this.#box(asked, known);
     const kept = keep(asked);
-    return grants.verify(bearer).then((verdict) => this.#box(this.#waited(kept, 'tok'), verdict));
+    return grants
+      .verify(bearer, possession)
+      .then((verdict) => this.#box(this.#waited(kept, 'tok'), verdict));
   };
 
   /** A query says nothing but for a token in it: what players add (CMCD) changes with each request. */
@@ -353,7 +357,10 @@ export class ContentHandler {
     verdict: Awaited<ReturnType<GrantVerdicts['verify']>>,
   ): Answer | Promise<Answer> {
     const { answers, store, listingText } = this.#deps;
-    if (!verdict.ok) return this.#denied(verdict.refusal, 'this fill grant is not accepted');
+    if (!verdict.ok) {
+      if (verdict.refusal === 'busy') return this.#peerBudgetSpent();
+      return this.#denied(verdict.refusal, wordsOf(verdict.refusal));
+    }
     const { request, location } = asked;
     const client = { kind: 'box', applianceId: verdict.grant.sub } as const;
     const denial = denialOf(this.#deps.denials.current, client, location);
@@ -476,6 +483,13 @@ export class ContentHandler {
       });
     });
   }
+}
+
+/** What a box reads that is refused: what to do about it. */
+function wordsOf(refusal: string): string {
+  return refusal.startsWith('possession-')
+    ? `a fill grant is good here only with a fresh ${POSSESSION_HEADER} for this box, by the key that the grant names`
+    : 'this fill grant is not accepted';
 }
 
 function isOfFile(asked: Asked): asked is Asked<FileLocation> {

@@ -71,9 +71,9 @@ function look(
 
 function fieldsOf(request: PlainRequest): string {
   const { method, target, host, range, ifRange, ifMatch, ifNoneMatch } = request;
-  const { authorization, purpose } = request;
+  const { authorization, purpose, possession } = request;
   const fields = [method, target, host, range, ifRange, ifMatch, ifNoneMatch];
-  return JSON.stringify([...fields, authorization, purpose]);
+  return JSON.stringify([...fields, authorization, purpose, possession]);
 }
 
 // ---------------------------------------------------------------- llhttp
@@ -86,6 +86,7 @@ const KNOWN = [
   'if-none-match',
   'authorization',
   'nightfill-purpose',
+  'nightfill-possession',
 ];
 
 interface HttpParser {
@@ -186,7 +187,7 @@ const COMMON_NAMES = [
 ];
 const NAMES = [
   'Host HOST RANGE range if-range If-Match If-None-Match Authorization Nightfill-Purpose Connection',
-  'X-Y Content-Length Transfer-Encoding Accept Expect Upgrade Proxy-Connection User-Agent',
+  'X-Y Content-Length Transfer-Encoding Accept Expect Upgrade Proxy-Connection User-Agent Nightfill-Possession',
 ].flatMap((names) => names.split(' '));
 const VALUES = [
   'b|bytes=0-1|keep-alive|Keep-Alive|close|| "x" |0|5|*/*|\xfcber|chunked|a\tb|W/"x"|h2c',

@@ -32,6 +32,7 @@ export interface RequestView {
   readonly ifNoneMatch: string | undefined;
   readonly authorization: string | undefined;
   readonly purpose: string | undefined; // PURPOSE_HEADER: why a box fetches under its grant
+  readonly possession: string | undefined; // POSSESSION_HEADER: that it holds the grant's key
   readonly remoteAddress: string;
   readonly secure: boolean; // TLS
 }

@@ -8,7 +8,7 @@ import { INCOMPLETE, NOT_PLAIN, parsePlainRequest, PlainRequest } from './zero-c
 const PLAIN =
   'GET /;URISigningPackage=abc.def/t/title/file?CMCD=bl%3D3 HTTP/1.1\r\nHost: box:80\r\nrange:bytes=0-99\r\n' +
   'If-Range: \t"x" \r\nif-none-match: "y"\r\nIF-MATCH: "z"\r\nAuthorization: Bearer g\r\nNightfill-Purpose: fill\r\n' +
-  'Connection: Keep-Alive\r\nUser-Agent: a (b; c) \xe9\r\nX-Empty:\r\n\r\n';
+  'nightfill-possession: a.b.c\r\nConnection: Keep-Alive\r\nUser-Agent: a (b; c) \xe9\r\nX-Empty:\r\n\r\n';
 
 function parse(text: string, request = new PlainRequest('127.0.0.1')): [number, PlainRequest] {
   const bytes = Buffer.from(`??${text}`, 'latin1');
@@ -28,6 +28,7 @@ test('a plain head is taken apart into its known fields', () => {
     ifNoneMatch: '"y"',
     authorization: 'Bearer g',
     purpose: 'fill',
+    possession: 'a.b.c',
     remoteAddress: '127.0.0.1',
     secure: false,
   });
@@ -50,8 +51,8 @@ test('the fields of one request do not stay for the next, and a remembered targe
   assert.match(request.target, /other/);
   parse('GET / HTTP/1.1\r\nHost: b\r\n\r\n', request);
   assert.deepEqual(
-    [request.method, request.target, request.range, request.authorization],
-    ['GET', '/', undefined, undefined],
+    [request.method, request.target, request.range, request.authorization, request.possession],
+    ['GET', '/', undefined, undefined, undefined],
   );
 });
 

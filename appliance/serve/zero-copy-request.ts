@@ -35,7 +35,15 @@ const GET = Buffer.from('GET ', 'latin1');
 const HEAD = Buffer.from('HEAD ', 'latin1');
 const VERSION = Buffer.from(' HTTP/1.1\r\n', 'latin1');
 
-type Field = 'host' | 'range' | 'ifRange' | 'ifMatch' | 'ifNoneMatch' | 'authorization' | 'purpose';
+type Field =
+  | 'host'
+  | 'range'
+  | 'ifRange'
+  | 'ifMatch'
+  | 'ifNoneMatch'
+  | 'authorization'
+  | 'purpose'
+  | 'possession';
 
 /** Names that mean something here. `null`: a request with this field is not plain; `connection` only with keep-alive. */
 const NAMES: readonly { readonly name: Buffer; readonly field: Field | 'connection' | null }[] = (
@@ -47,6 +55,7 @@ const NAMES: readonly { readonly name: Buffer; readonly field: Field | 'connecti
     ['if-none-match', 'ifNoneMatch'],
     ['authorization', 'authorization'],
     ['nightfill-purpose', 'purpose'],
+    ['nightfill-possession', 'possession'],
     ['connection', 'connection'],
     ['proxy-connection', null],
     ['content-length', null],
@@ -70,6 +79,7 @@ export class PlainRequest implements RequestView {
   ifNoneMatch: string | undefined;
   authorization: string | undefined;
   purpose: string | undefined;
+  possession: string | undefined;
   readonly remoteAddress: string;
   readonly secure = false;
   #firstLine: Buffer | null = null;
@@ -103,6 +113,7 @@ export function parsePlainRequest(
   into.ifNoneMatch = undefined;
   into.authorization = undefined;
   into.purpose = undefined;
+  into.possession = undefined;
   let hasHost = false;
   let at = afterLine;
   for (;;) {

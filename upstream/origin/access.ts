@@ -12,13 +12,12 @@ import type { Outcome } from '#base/outcome.ts';
 import {
   openFillGrant,
   ORIGIN_PATHWAY_ID,
-  possessionProblem,
   type PossessionRefusal,
   type FillGrant,
   type GrantRefusal,
   type KeyRing,
 } from '#control-plane/contract.ts';
-import type { DenySet } from '#control-plane/control-plane.ts';
+import { PossessionDesk, type DenySet } from '#control-plane/control-plane.ts';
 import { verifyViewerToken, type TokenRefusal, type ViewerToken } from '#steering/contract.ts';
 import type { ContentLocation, FetchPurpose } from '../contract.ts';
 
@@ -54,8 +53,6 @@ export interface Credentials {
 }
 
 const GRANT_BYTES_MAX = 4096;
-const POSSESSION_BYTES_MAX = 2048;
-const POSSESSION_KEPT_MS = 30_000; // below the life of a proof: one of a minute ago is looked at again
 const NOTHING: Denied = { has: () => false, isRevoked: () => false };
 const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*) *$/i;
 /** Verdicts that a later moment or a newer key set may turn: kept only as long as the question is open. */
@@ -64,12 +61,12 @@ const MAY_CHANGE: readonly string[] = ['token-not-yet', 'grant-not-yet'];
 export class AccessDesk {
   readonly #tokens: LRUCache<string, Promise<Outcome<ViewerToken, TokenRefusal>>>;
   readonly #grants: LRUCache<string, Promise<Outcome<FillGrant, GrantRefusal>>>;
-  readonly #possessions: LRUCache<string, Promise<PossessionRefusal | null>>;
+  readonly #possessions: PossessionDesk;
 
   constructor(verdictsMax: number) {
     this.#tokens = new LRUCache({ max: verdictsMax });
     this.#grants = new LRUCache({ max: verdictsMax });
-    this.#possessions = new LRUCache({ max: verdictsMax, ttl: POSSESSION_KEPT_MS });
+    this.#possessions = new PossessionDesk(ORIGIN_PATHWAY_ID, verdictsMax);
   }
 
   async decide(
@@ -107,7 +104,7 @@ export class AccessDesk {
     const grant = opened.value;
     if (grant.exp <= nowSeconds) return refused('grant-expired');
     if (denied.isRevoked(grant.sub)) return refused('grant-revoked');
-    const problem = await this.#possession(possession, text, grant, nowSeconds);
+    const problem = await this.#possessions.check(possession, grant, nowSeconds);
     if (problem !== null) return refused(problem);
     // A box that does not say why is counted as on demand: offload must never look better than it is.
     return {
@@ -115,25 +112,6 @@ export class AccessDesk {
       applianceId: grant.sub,
       purpose: purpose === 'fill' ? 'fill' : 'miss',
     };
-  }
-
-  /** A proof is good for a minute and for many requests of it: its signature is checked once. */
-  #possession(
-    proof: string | undefined,
-    grantText: string,
-    grant: FillGrant,
-    nowSeconds: number,
-  ): Promise<PossessionRefusal | null> {
-    if (proof === undefined || proof.length > POSSESSION_BYTES_MAX) {
-      return possessionProblem(undefined, grant, ORIGIN_PATHWAY_ID, nowSeconds);
-    }
-    const name = `${grantText} ${proof}`;
-    let checking = this.#possessions.get(name);
-    if (checking === undefined) {
-      checking = possessionProblem(proof, grant, ORIGIN_PATHWAY_ID, nowSeconds);
-      this.#possessions.set(name, checking);
-    }
-    return checking;
   }
 
   async #decideToken(
