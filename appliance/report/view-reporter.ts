@@ -22,6 +22,8 @@ export interface BatchSpool {
   append(records: ViewRecordBatch['records']): Outcome<void>;
   oldest(): { readonly id: number; readonly batch: ViewRecordBatch } | null;
   readonly count: number;
+  /** Bytes watched that there was no room to tell of. */
+  readonly lostBytes: number;
   acknowledge(spoolId: string, sequence: number): void;
   renumber(spoolId: string): void;
 }
@@ -41,9 +43,11 @@ export class ViewReporter {
   #posting: Promise<void> | null = null;
   #lastFlushMs = -Infinity;
   #problem: string | null = null;
+  #lostBytes: number;
 
   constructor(deps: ViewReporterDeps) {
     this.#deps = deps;
+    this.#lostBytes = deps.spool.lostBytes;
   }
 
   get problem(): string | null {
@@ -81,8 +85,17 @@ export class ViewReporter {
         return;
       }
       this.#problem = null;
+      this.#lookAtLoss();
       if (records.length < VIEW_RECORDS_PER_POST_MAX) return;
     }
+  }
+
+  #lookAtLoss(): void {
+    const { spool, log } = this.#deps;
+    if (spool.lostBytes === this.#lostBytes) return;
+    this.#problem = `the control plane is away for too long: view records of ${spool.lostBytes - this.#lostBytes} bytes were lost`;
+    log.error({ event: 'view-records-lost' }, this.#problem);
+    this.#lostBytes = spool.lostBytes;
   }
 
   send(): Promise<void> {
