@@ -36,6 +36,15 @@ export const FillKindSchema = Type.Union([
 
 const bytesByKind = Type.Object({ peer: count, tier: count, origin: count });
 
+/** Where a fill that goes on as it does leads: share of the planned demand on whole files after so many days. Absent: nothing to tell by. */
+export const FillCurveSchema = Type.Object({
+  day1: Type.Number({ minimum: 0, maximum: 1 }),
+  day3: Type.Number({ minimum: 0, maximum: 1 }),
+  day7: Type.Number({ minimum: 0, maximum: 1 }),
+  fullAfterDays: Type.Number({ minimum: 0 }),
+});
+export type FillCurve = Static<typeof FillCurveSchema>;
+
 export const HeartbeatSchema = Type.Object(
   {
     type: Type.Literal('heartbeat'),
@@ -102,6 +111,7 @@ export const HeartbeatSchema = Type.Object(
             'what the operator lets the fill take of the link in each hour of the site’s day; absent: no caps',
         }),
       ),
+      curve: Type.Optional(FillCurveSchema),
       leftOut: Type.Optional(
         Type.Array(Type.String({ maxLength: 64 }), {
           maxItems: 16,

@@ -2,8 +2,8 @@
  * `nightfill appliance fill` and `nightfill fill plan`: what the fill of one box does, on whose terms, and what tonight would bring.
  */
 import type { Command } from 'commander';
-import { formatBps, formatBytes, formatDuration } from '#base/units.ts';
-import type { FillStatus } from './contract.ts';
+import { DAY_MS, formatBps, formatBytes, formatDuration } from '#base/units.ts';
+import type { FillCurve, FillStatus } from './contract.ts';
 import type { ApplianceConfig } from './config.ts';
 import type { Amount, FillPreview } from './fill/fill-preview.ts';
 
@@ -109,6 +109,7 @@ export function fillText(applianceId: string, found: FillStatus, nowMs: number):
       ({ id, baseUrl, why, forMs, corruptChunks }) =>
         `  ! ${id} (${baseUrl}) is left out for ${formatDuration(forMs)}: ${why === 'bad-bytes' ? `${corruptChunks} chunks did not match their hash` : 'most calls failed'}`,
     ),
+    ...(found.curve === undefined ? [] : [`ahead     ${curveText(found.curve)}`]),
     `window    ${windowText(window, nowMs)}`,
     `budget    ${limitText('beyond the site', budget.limits.far)}; ${limitText('within it', budget.limits.near)}${budget.yieldShare < 1 ? `; gives way to viewers: ${percent(budget.yieldShare)} of full speed` : ''}`,
     ...(budget.isPaused
@@ -143,9 +144,23 @@ export function previewText(applianceId: string, found: FillPreview, nowMs: numb
     ...(from.nobody.files === 0 ? [] : [line('  nobody has them', from.nobody)]),
     ...(found.notAskedAbout.files === 0 ? [] : [line('  not asked about', found.notAskedAbout)]),
     line('may leave for room', found.leaving),
+    ...(found.curve === null ? [] : [`ahead   ${curveText(found.curve)}`]),
     `window  ${windowText(found.window, nowMs)}`,
     `budget  ${fits}`,
   ].join('\n');
+}
+
+/** What the box could serve of its planned demand, if it goes on as it does. */
+function curveText({ day1, day3, day7, fullAfterDays }: FillCurve): string {
+  const shares = [
+    [1, day1],
+    [3, day3],
+    [7, day7],
+  ] as const;
+  const before = shares.filter(([days]) => days < fullAfterDays);
+  const steps = before.map(([days, share]) => `day ${days} ${percent(share)}`);
+  const full = formatDuration(fullAfterDays * DAY_MS);
+  return [...steps, `full after ${full}`].join(', ') + ' at the speed so far';
 }
 
 function windowText(window: FillStatus['window'], nowMs: number): string {

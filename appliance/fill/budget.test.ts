@@ -5,7 +5,8 @@ import { billingMonthAt, NO_USAGE } from './billing.ts';
 import { budgetLimit, hourlyBps, type BudgetFacts, type FillBudget } from './budget.ts';
 import { BudgetDesk } from './budget-desk.ts';
 import { stepYield } from './fill-yield.ts';
-import { demandHeld, stepTurnUp } from './turn-up.ts';
+import type { Wanted } from './manifest-set.ts';
+import { demandHeld, offloadCurve, stepTurnUp } from './turn-up.ts';
 
 const at = (text: string): number => Date.parse(text);
 const NIGHT_ONLY = Array.from({ length: 24 }, (_, hour) => (hour >= 2 && hour < 8 ? null : 0));
@@ -147,15 +148,12 @@ test('the fill halves while viewers make the box hot, is gone within seconds, an
   assert.equal(stepYield(1, nobody), 1, 'nobody watches: nobody is yielded to');
 });
 
+function wantedOf(fileId: string, density: number): Wanted {
+  return { fileId, sizeBytes: 10, titles: ['t'], density, isUrgent: false };
+}
+
 test('a box is filling until it holds its share of the planned demand, not of the files', () => {
-  const wanted = (fileId: string, density: number) => ({
-    fileId,
-    sizeBytes: 10,
-    titles: ['t'],
-    density,
-    isUrgent: false,
-  });
-  const files = [wanted('hot', 90), wanted('warm', 9), wanted('cold', 1)];
+  const files = [wantedOf('hot', 90), wantedOf('warm', 9), wantedOf('cold', 1)];
   const demand = demandHeld(files, (id) => id === 'hot');
   assert.deepEqual(demand, { held: 900, planned: 1000 });
   assert.equal(stepTurnUp('filling', demand, 0.9), 'serving');
@@ -163,4 +161,20 @@ test('a box is filling until it holds its share of the planned demand, not of th
   assert.equal(stepTurnUp('serving', { held: 800, planned: 1000 }, 0.9), 'serving', 'a new plan');
   assert.equal(stepTurnUp('serving', { held: 300, planned: 1000 }, 0.9), 'filling', 'a new disk');
   assert.equal(stepTurnUp('filling', { held: 0, planned: 0 }, 0.9), 'serving', 'nothing planned');
+});
+
+test('the offload curve follows the order of fetching, what is here counts at once, and no speed gives no curve', () => {
+  const files = [50, 30, 15, 5].map((density, at) => wantedOf(`f${at}`, density));
+  const none = offloadCurve(files, () => 0, 10);
+  assert.deepEqual(none, { shares: [0.5, 0.95, 1], fullAfterDays: 4 });
+  const lastHere = offloadCurve(files, (id) => (id === 'f3' ? 10 : id === 'f0' ? 5 : 0), 10);
+  assert.deepEqual(lastHere, { shares: [0.55, 1, 1], fullAfterDays: 2.5 });
+  assert.equal(
+    offloadCurve(files, () => 0, 0),
+    null,
+  );
+  assert.deepEqual(
+    offloadCurve([], () => 0, 1),
+    { shares: [1, 1, 1], fullAfterDays: 0 },
+  );
 });

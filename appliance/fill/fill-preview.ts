@@ -6,6 +6,7 @@
  * Invariants: (1) every missing file is counted once, under the kind of source that would be asked first
  *             (2) `leaving` are files that the manifest no longer wants; they go when their room is needed, oldest use first
  */
+import type { FillCurve } from '#appliance/contract.ts';
 import { HOUR_MS } from '#base/units.ts';
 import { localHourAt } from '#control-plane/control-plane.ts';
 import type { FillSource } from '#control-plane/contract.ts';
@@ -32,6 +33,8 @@ export interface FillPreview {
   readonly allowanceBytes: number | null;
   readonly beyondSiteBytes: number;
   readonly fits: boolean | null; // null: nothing limits it, or unknown
+  /** Where the fill leads at the speed at which it went so far; null: nothing is missing, or nothing was fetched yet. */
+  readonly curve: FillCurve | null;
 }
 
 export interface PreviewWindow {
@@ -50,6 +53,7 @@ export interface PreviewFacts {
   readonly timeZone: string;
   readonly window: PreviewWindow;
   readonly nowMs: number;
+  readonly curve: FillCurve | null;
 }
 
 export function fillPreview(facts: PreviewFacts): FillPreview {
@@ -93,6 +97,7 @@ export function fillPreview(facts: PreviewFacts): FillPreview {
     allowanceBytes,
     beyondSiteBytes,
     fits: allowanceBytes === null ? null : beyondSiteBytes <= allowanceBytes,
+    curve: facts.curve,
   };
 }
 

@@ -2,7 +2,7 @@
  * The fill of one box, made and wired: sources, the queue, the operator's budget, turn-up; and what is told of it.
  */
 import { Type } from 'typebox';
-import type { FillStatus } from '#appliance/contract.ts';
+import type { FillCurve, FillStatus } from '#appliance/contract.ts';
 import { checker } from '#base/config.ts';
 import type { Clock } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
@@ -27,7 +27,7 @@ import { fillPreview, type FillPreview } from '../fill/fill-preview.ts';
 import type { Heat } from '../fill/fill-yield.ts';
 import { NO_MANIFEST, type ManifestSet } from '../fill/manifest-set.ts';
 import { SourceBook } from '../fill/source-book.ts';
-import { demandHeld, stepTurnUp, type Demand, type TurnUp } from '../fill/turn-up.ts';
+import { demandHeld, offloadCurve, stepTurnUp, type Demand, type TurnUp } from '../fill/turn-up.ts';
 import { RateMeter } from '../report/rate-meter.ts';
 import type { Counters } from '../serve/counters.ts';
 import type { Store } from '../store/store.ts';
@@ -41,6 +41,9 @@ const DEMAND_FILES_PER_MS = 50;
 const PREVIEW_FILES_MAX = 5000;
 const LEFT_OUT_TOLD_MAX = 16;
 const KINDS = ['peer', 'tier', 'origin'] as const;
+/** The usual speed of the fill is that of its last minutes of work; what it does between two files counts little. */
+const USUAL_WEIGHT_NEW = 1 / 120;
+const SECONDS_PER_HOUR = 3600;
 
 export interface BoxFillDeps {
   readonly applianceId: string;
@@ -76,8 +79,10 @@ export class BoxFill {
   #turnUp: TurnUp = 'serving';
   #demand: { readonly demand: Demand; readonly untilMs: number } | null = null;
   #window: HeartbeatAnswer['fillWindow'] = { open: false, closesAtMs: null, opensAtMs: null };
+  #curve: FillCurve | null = null;
   readonly #rates = { peer: new RateMeter(), tier: new RateMeter(), origin: new RateMeter() };
   #bps: Record<(typeof KINDS)[number], number> = { peer: 0, tier: 0, origin: 0 };
+  #usualBps: number | null = null; // while it fetched; null: it never did
 
   constructor(deps: BoxFillDeps) {
     this.#deps = deps;
@@ -142,6 +147,7 @@ export class BoxFill {
     for (const kind of KINDS) {
       this.#bps[kind] = Math.round(this.#rates[kind].feed(fillBytes[kind], nowMs) * 8);
     }
+    this.#noteSpeed(this.#bps.peer + this.#bps.tier + this.#bps.origin);
     this.budget.tick(fillBytes.tier + fillBytes.origin + missBytes.tier + missBytes.origin, heat);
     this.#lookAtDemand();
     this.filler.setWindow(this.#openingOf(isWindowOpen));
@@ -164,6 +170,7 @@ export class BoxFill {
     const budget = this.budget.state();
     return {
       ...figures,
+      ...(this.#curve === null ? {} : { curve: this.#curve }),
       etaMs: left === 0 ? 0 : bps > 0 ? Math.round((left * 8 * 1000) / bps) : null,
       turnUp: this.#turnUp,
       demandShare: demand.planned > 0 ? demand.held / demand.planned : 1,
@@ -197,6 +204,7 @@ export class BoxFill {
     const leftOut = this.book.leftOut().map(({ id }) => id.slice(0, 64));
     return {
       bpsByKind: { ...this.#bps },
+      ...(this.#curve === null ? {} : { curve: this.#curve }),
       ...(hourlyBps.every((cap) => cap === null) ? {} : { hourlyBps: [...hourlyBps] }),
       ...(leftOut.length === 0 ? {} : { leftOut: leftOut.slice(0, LEFT_OUT_TOLD_MAX) }),
     };
@@ -227,6 +235,7 @@ export class BoxFill {
       timeZone: this.#config.fill.budget.timeZone,
       window: this.#window,
       nowMs: nowMs(),
+      curve: this.#curve,
     });
   }
 
@@ -253,6 +262,27 @@ export class BoxFill {
     return outsideWindow === 'all' ? 'open' : 'site';
   }
 
+  #noteSpeed(bps: number): void {
+    if (bps <= 0) return;
+    this.#usualBps =
+      this.#usualBps === null ? bps : this.#usualBps + USUAL_WEIGHT_NEW * (bps - this.#usualBps);
+  }
+
+  /** Nothing where nothing is missing, or nothing was fetched yet to tell the speed by. */
+  #lookAtCurve(manifest: ManifestSet): void {
+    const { store } = this.#deps;
+    const hours = this.#openingOf(false) === 'closed' ? (this.#window.hours ?? 24) : 24;
+    const bytesPerDay = ((this.#usualBps ?? 0) / 8) * SECONDS_PER_HOUR * hours;
+    const presentBytes = (id: FileId): number => store.find(id)?.presentBytes ?? 0;
+    const curve = offloadCurve(manifest.order, presentBytes, bytesPerDay);
+    if (curve === null || curve.fullAfterDays === 0) {
+      this.#curve = null;
+      return;
+    }
+    const [day1, day3, day7] = curve.shares;
+    this.#curve = { day1, day3, day7, fullAfterDays: curve.fullAfterDays };
+  }
+
   #lookAtDemand(): void {
     const { clock, store } = this.#deps;
     const nowMs = clock.monotonicMs();
@@ -260,6 +290,7 @@ export class BoxFill {
     const demand = demandHeld(this.#manifest.order, (id) => store.find(id)?.isWhole === true);
     this.#demand = { demand, untilMs: nowMs + this.#manifest.order.length / DEMAND_FILES_PER_MS };
     this.#turnUp = stepTurnUp(this.#turnUp, demand, this.#config.fill.turnUpShare);
+    this.#lookAtCurve(this.#manifest);
   }
 }
 

@@ -134,6 +134,11 @@ export function createMetrics(read: () => MetricsSource): () => Promise<MetricsP
   gauge('fill_bytes_left', 'Bytes of the manifest that are not here yet', ({ heartbeat }) =>
     heartbeat === null ? 0 : Math.max(0, heartbeat.fill.bytesWanted - heartbeat.fill.bytesHeld),
   );
+  gauge(
+    'fill_eta_seconds',
+    'Until the fill is done at its present rate; NaN while nothing moves',
+    (source) => etaSeconds(source.heartbeat?.fill),
+  );
   gauge('fill_active', 'Files being fetched', (source) => source.heartbeat?.fill.active ?? 0);
   for (const what of ['window', 'source', 'space', 'turn', 'pause', 'budget', 'load'] as const) {
     gauge(`fill_waits_for_${what}`, `1 while the fill waits for: ${what}`, (source) =>
@@ -197,4 +202,10 @@ export function createMetrics(read: () => MetricsSource): () => Promise<MetricsP
       text: `${await registry.metrics()}${histograms.join('')}`,
     };
   };
+}
+
+function etaSeconds(fill: Heartbeat['fill'] | undefined): number {
+  const left = fill === undefined ? 0 : Math.max(0, fill.bytesWanted - fill.bytesHeld);
+  if (left === 0) return 0;
+  return fill === undefined || fill.rateBps <= 0 ? NaN : (left * 8) / fill.rateBps;
 }

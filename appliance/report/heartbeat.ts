@@ -12,7 +12,7 @@ const REASONS_MAX = 16;
 const REASON_LENGTH_MAX = 200;
 const PROBLEM_LENGTH_MAX = 300;
 
-export type FillExtras = Pick<Heartbeat['fill'], 'bpsByKind' | 'hourlyBps' | 'leftOut'>;
+export type FillExtras = Pick<Heartbeat['fill'], 'bpsByKind' | 'hourlyBps' | 'leftOut' | 'curve'>;
 
 export interface HeartbeatFacts {
   readonly sequence: number;

@@ -150,6 +150,12 @@ test('each standing has a word, a reason and a tone, and only a healthy box need
       true,
     ],
     [box({ standing: 'draining' }), 'Draining', 'new viewers go elsewhere', true],
+    [
+      box({ heartbeat: heartbeat({ state: 'filling' }) }),
+      'Filling',
+      'being turned up: it serves what it holds',
+      false,
+    ],
     [box({ standing: 'down' }), 'Down', 'it reports that it cannot serve', true],
   ];
   for (const [view, word, why, look] of rows) {
@@ -189,6 +195,22 @@ test('fill says how far, what it waits for, and says so where nothing moves', ()
       '1 min left at 80 bit/s, from its site; left out: box-9',
     ],
     [filling({ manifestVersion: 0 }), ALWAYS, 'waits for its plan'],
+    [
+      box({
+        heartbeat: heartbeat({
+          state: 'filling',
+          fill: {
+            ...heartbeat().fill,
+            filesHeld: 4,
+            bytesHeld: 400,
+            waitingFor: 'window',
+            curve: { day1: 0.4, day3: 0.75, day7: 1, fullAfterDays: 5 },
+          },
+        }),
+      }),
+      AT_NIGHT,
+      'waits for its window, in 2 h; of its demand: day 1 40.0 %, day 3 75.0 %, full after 5 d',
+    ],
   ];
   for (const [view, fillWindow, doing] of rows) {
     assert.equal(plain(fillOf(view, fillWindow, NOW_MS).doing), doing);

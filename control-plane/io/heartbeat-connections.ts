@@ -250,6 +250,7 @@ export class HeartbeatConnections {
     const box = fleet.box(applianceId);
     const site = box === undefined ? undefined : fleet.site(box.record.siteId);
     if (site === undefined) return;
+    const { fillWindow } = site.site;
     const answer: HeartbeatAnswer = {
       type: 'answer',
       sequence,
@@ -261,7 +262,7 @@ export class HeartbeatConnections {
         denials: denials.current.version,
         configuration: site.configuration,
       },
-      fillWindow: fillWindowAt(site.site.fillWindow, clock.wallMs()),
+      fillWindow: { ...fillWindowAt(fillWindow, clock.wallMs()), hours: fillWindow.hours },
       resyncHoldings,
     };
     if (socket.bufferedAmount > ANSWER_BACKLOG_BYTES_MAX) return; // its silence will be noticed

@@ -19,7 +19,12 @@ test('a heartbeat is answered with the signed time, every version, and the fill 
   assert.equal(answer.versions.keys, 1);
   assert.equal(answer.versions.manifest, 0, 'no plan yet');
   assert.equal(answer.versions.configuration, 1);
-  assert.deepEqual(answer.fillWindow, { open: true, opensAtMs: null, closesAtMs: null });
+  assert.deepEqual(answer.fillWindow, {
+    open: true,
+    opensAtMs: null,
+    closesAtMs: null,
+    hours: 24,
+  });
   assert.equal(answer.resyncHoldings, true, 'nothing is known of its holdings');
 });
 

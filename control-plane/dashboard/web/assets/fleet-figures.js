@@ -57,6 +57,9 @@ export function standingOf(box) {
 function servingWord(box, why) {
   if (box.heartbeat?.health.status === 'degraded') return { word: 'Degraded', tone: 'warn', why };
   if (box.heartbeat?.state === 'starting') return { word: 'Starting', tone: 'warn', why };
+  if (box.heartbeat?.state === 'filling') {
+    return { word: 'Filling', tone: 'ok', why: why || 'being turned up: it serves what it holds' };
+  }
   return { word: 'Serving', tone: 'ok', why };
 }
 
@@ -95,7 +98,8 @@ export function fillOf(box, fillWindow, nowMs) {
     return { share: 1, files, doing: problem || 'complete', tone: problem ? 'warn' : 'ok' };
   }
   if (fill.waitingFor !== null) {
-    const doing = `waits for ${waitingWords(fill.waitingFor, fillWindow, nowMs)}`;
+    const what = waitingWords(fill.waitingFor, fillWindow, nowMs);
+    const doing = `waits for ${what}${problem ? '' : curveWords(box)}`;
     const tone = WAITS_AS_MEANT.has(fill.waitingFor) ? 'idle' : 'warn';
     return { share, files, doing: problem ? `${doing}: ${problem}` : doing, tone };
   }
@@ -107,9 +111,27 @@ export function fillOf(box, fillWindow, nowMs) {
   return {
     share,
     files,
-    doing: `${formatEta(etaMs)} left at ${formatBps(fill.rateBps)}${kindWords(fill)}`,
+    doing: `${formatEta(etaMs)} left at ${formatBps(fill.rateBps)}${kindWords(fill)}${curveWords(box)}`,
     tone: 'ok',
   };
+}
+
+/**
+ * Of a box that is turned up: what it will be able to serve of its planned demand, if it goes on as it does.
+ * @param {ApplianceView} box
+ */
+function curveWords({ heartbeat }) {
+  const curve = heartbeat?.state === 'filling' ? heartbeat.fill.curve : undefined;
+  if (curve === undefined) return '';
+  const { day1, day3, day7, fullAfterDays } = curve;
+  const steps = /** @type {const} */ ([
+    [1, day1],
+    [3, day3],
+    [7, day7],
+  ]).filter(([days]) => days < fullAfterDays);
+  const shares = steps.map(([days, share]) => `day ${days} ${formatShare(share)}`);
+  const full = `full after ${formatEta(fullAfterDays * 86_400_000)}`;
+  return `; of its demand: ${[...shares, full].join(', ')}`;
 }
 
 /** What nobody needs to look at: the plan, or the operator, wants it so. */
