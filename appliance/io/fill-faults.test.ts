@@ -182,6 +182,42 @@ test('a dry run says what would come from where, and fetches nothing', async () 
   assert.equal(world.origin.requests.length, 0);
 });
 
+test('the control plane goes in the middle of the window: the box says so and finishes from the sources that it knows', async () => {
+  await using world = await World.open();
+  const films = Array.from({ length: 6 }, (_, at) => makeFile(60 + at, CHUNK_BYTES + at));
+  world.origin.add(...films);
+  world.origin.delayMs = 400;
+  await world.controlPlane.plan(
+    1,
+    films.map((film) => entryOf(film, 'film')),
+  );
+  const box = await world.start({ fill: { concurrency: 1 } });
+  await until(() => box.store.holdings.count > 0, 'some of it');
+  await world.controlPlane.stop();
+  assert.ok(box.store.holdings.count < films.length, 'not all of it');
+  await until(() => box.store.holdings.count === films.length, 'the rest without a control plane');
+  const status = await post<FillStatus>(world, 'fill');
+  assert.equal(status.filesHeld, films.length);
+  assert.equal(box.status().connectedToControlPlane, false);
+});
+
+test('a grant that ends while nobody renews it is said in health, and viewers are served on', async () => {
+  await using world = await World.open();
+  const film = makeFile(70, CHUNK_BYTES);
+  world.origin.add(film);
+  world.controlPlane.grantSeconds = 2;
+  await world.controlPlane.plan(1, [entryOf(film, 'film')]);
+  const box = await world.start();
+  await until(() => box.store.holdings.count === 1, 'held');
+  await until(
+    () => /fill grant ended/.test(box.status().heartbeat?.health.reasons.join() ?? ''),
+    'said',
+  );
+  assert.equal(box.status().heartbeat?.health.status, 'degraded', 'not down');
+  const got = await get(await world.url('film', film.fileId));
+  assert.ok(got.body.equals(film.content));
+});
+
 test('a grant that ended is said, with what still works', async () => {
   await using world = await World.open();
   const grant = await signGrant(world.keys, 'box-1');

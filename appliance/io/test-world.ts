@@ -143,7 +143,12 @@ export function nowSeconds(): number {
   return Math.floor(Date.now() / 1000);
 }
 
-export function signGrant(keys: Keys, applianceId: string, thumbprint = 'test'): Promise<string> {
+export function signGrant(
+  keys: Keys,
+  applianceId: string,
+  thumbprint = 'test',
+  lifeSeconds = 3600,
+): Promise<string> {
   const now = nowSeconds();
   return signCompact(keys.grant, JWS_TYPE.grant, {
     iss: 'control-plane',
@@ -152,7 +157,7 @@ export function signGrant(keys: Keys, applianceId: string, thumbprint = 'test'):
     cnf: { jkt: thumbprint },
     iat: now,
     nbf: now - 60,
-    exp: now + 3600,
+    exp: now + lifeSeconds,
   });
 }
 
@@ -287,6 +292,7 @@ export class FakeControlPlane {
   timeOffsetMs = 0;
   isAway = false;
   acknowledges = true;
+  grantSeconds = 3600;
   baseUrl = '';
   #server: FastifyInstance;
   #acknowledged = new Map<string, number>();
@@ -320,7 +326,7 @@ export class FakeControlPlane {
       expires_in: 3600,
     }));
     server.get('/v1/grant', async () => ({
-      grant: await signGrant(this.keys, this.applianceId, this.#thumbprint),
+      grant: await signGrant(this.keys, this.applianceId, this.#thumbprint, this.grantSeconds),
     }));
     server.get('/v1/manifest', (_, reply) =>
       this.manifest === null
