@@ -43,8 +43,11 @@ export {
 } from './fill-window.ts';
 export { stepWeights, WEIGHT_PERIOD_MS, type WeightBox, type WeightState } from './weight-loop.ts';
 export {
+  decisiveCandidates,
+  firstHolders,
   neighboursOf,
   rankSources,
+  TIERS_MAX,
   type EscalationPolicy,
   type SourceBox,
   type SourceCandidate,

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
+import { seededRandom } from '#base/random.ts';
 import {
+  decisiveCandidates,
+  firstHolders,
   NO_ESCALATION,
   PEERS_MAX,
   rankSources,
@@ -131,4 +134,43 @@ test('far sources are put off for all but masters, and left out where they are n
     [['far'], ['far', 'origin']],
     'a master keeps the origin: without it nobody would have the file',
   );
+});
+
+test('the few candidates that decide and the first holders of each country give every asker the ranking of all of them', () => {
+  const random = seededRandom(5);
+  const countries = ['FR', 'GB', 'DE'];
+  for (let n = 0; n < 200; n++) {
+    const fleet = Array.from({ length: 40 }, (_, at) => {
+      const site = `s${random.below(12)}`;
+      return box(`box-${at}`, site, site, countries[Number(site.slice(1)) % 3]);
+    });
+    const fileId = createHash('sha256').update(`file ${n}`).digest('base64url');
+    const holders = fleet.filter(() => random.next() < 0.4);
+    const candidates = fleet.map(({ applianceId, siteId }) => {
+      return { applianceId, siteId, isMoving: random.next() < 0.5 };
+    });
+    const few = decisiveCandidates(fileId, candidates);
+    assert.ok(few.length <= 4);
+    const policy = { ...POLICY, patienceMs: 5000, fillMasters: 1 + random.below(2) };
+    for (const me of fleet) {
+      const isOwn = ({ siteId }: { readonly siteId: string }): boolean => siteId === me.siteId;
+      const all = rankSources(me, fileId, holders, ORIGIN, candidates, policy);
+      const near = holders.filter(isOwn);
+      const far = countries.flatMap((country) =>
+        firstHolders(
+          fileId,
+          holders.filter((place) => place.country === country),
+        ),
+      );
+      const digest = rankSources(
+        me,
+        fileId,
+        [...near, ...far.filter((place) => !isOwn(place))],
+        ORIGIN,
+        [...candidates.filter(isOwn), ...few.filter((candidate) => !isOwn(candidate))],
+        policy,
+      );
+      assert.deepEqual(digest, all);
+    }
+  }
 });

@@ -138,6 +138,59 @@ function waitOf(
   };
 }
 
+/**
+ * Of a file's candidates the few that decide for every asker of another site: whoever asks, the first site of the order and the first that
+ * moves tell as much as all of them. Two of each: one may be the asker's own.
+ */
+export function decisiveCandidates(
+  fileId: FileId,
+  candidates: Iterable<SourceCandidate>,
+): readonly SourceCandidate[] {
+  const spread = spreader(fileId);
+  const first: SpreadCandidate[] = [];
+  const moving: SpreadCandidate[] = [];
+  for (const candidate of candidates) {
+    const next = { candidate, spread: spread(candidate.siteId) };
+    keepSite(first, next);
+    if (candidate.isMoving === true) keepSite(moving, next);
+  }
+  return [...new Set([...moving, ...first].map(({ candidate }) => candidate))];
+}
+
+interface SpreadCandidate {
+  readonly candidate: SourceCandidate;
+  readonly spread: number;
+}
+
+const SITES_DECISIVE = 2;
+
+function keepSite(best: SpreadCandidate[], next: SpreadCandidate): void {
+  if (best.some(({ candidate }) => candidate.siteId === next.candidate.siteId)) return;
+  let at = best.length;
+  while (at > 0 && next.spread < best[at - 1].spread) at--;
+  if (at >= SITES_DECISIVE) return;
+  best.splice(at, 0, next);
+  best.length = Math.min(best.length, SITES_DECISIVE);
+}
+
+/** Of one country's holders those that are among the first TIERS_MAX of any asker of another site. */
+export function firstHolders(fileId: FileId, holders: Iterable<SourceBox>): readonly SourceBox[] {
+  const spread = spreader(fileId);
+  const ranked = [...holders]
+    .map((box): Ranked => ({ box, distance: 0, spread: spread(box.applianceId) }))
+    .sort(compare);
+  const perSite = new Map<string, number>();
+  const first: SourceBox[] = [];
+  for (const { box } of ranked) {
+    if (first.length >= 2 * TIERS_MAX) break;
+    const ofSite = perSite.get(box.siteId) ?? 0;
+    if (ofSite >= TIERS_MAX) continue;
+    perSite.set(box.siteId, ofSite + 1);
+    first.push(box);
+  }
+  return first;
+}
+
 interface Ranked {
   readonly box: SourceBox;
   readonly distance: number;

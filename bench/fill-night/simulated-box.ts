@@ -41,7 +41,7 @@ export interface World {
 }
 
 const log = createLogger('simulation', 'silent');
-const ASK_AGAIN_FILES = 16;
+const ASK_AGAIN = { next: 8, rest: 8 };
 
 export class SimulatedBox {
   readonly place: SourceBox;
@@ -80,7 +80,7 @@ export class SimulatedBox {
       pace: { limit: () => NO_LIMIT },
       concurrency,
       tickMs: world.tickMs,
-      askAgainFiles: ASK_AGAIN_FILES,
+      askAgain: ASK_AGAIN,
     });
   }
 

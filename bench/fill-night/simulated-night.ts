@@ -13,12 +13,15 @@ import { failed, success } from '#base/outcome.ts';
 import { seededRandom } from '#base/random.ts';
 import type { FillSource, FillSources, ManifestEntry } from '#control-plane/contract.ts';
 import {
+  decisiveCandidates,
   FILL_STILL_MS,
   fillWindowAt,
+  firstHolders,
   isFillMoving,
   mayFill,
   neighboursOf,
   rankSources,
+  TIERS_MAX,
   type EscalationPolicy,
   type SourceBox,
   type SourceCandidate,
@@ -83,7 +86,11 @@ interface NightFile {
   readonly entry: ManifestEntry;
   readonly wanting: readonly SimulatedBox[];
   readonly missing: Set<SimulatedBox>;
-  readonly holders: SimulatedBox[];
+  readonly holders: Set<SimulatedBox>;
+  /** Of all boxes those that decide a ranking, for one moment: questions are many, and boxes thousands. */
+  decisive: { readonly atMs: number; readonly candidates: readonly SourceCandidate[] } | null;
+  /** By country; null: somebody came or went. */
+  first: ReadonlyMap<string, readonly SourceBox[]> | null;
 }
 
 class Night implements World {
@@ -117,11 +124,12 @@ class Night implements World {
   async run(): Promise<void> {
     const { stepSeconds, windowHours, planeDiesAfterSeconds, deadShare } = this.#shape;
     const window = { startLocal: '02:00', hours: windowHours, timeZone: 'UTC' };
+    const wantedBy = new Map<SimulatedBox, ManifestEntry[]>();
+    for (const { entry, wanting } of this.#files.values()) {
+      for (const box of wanting) wantedBy.set(box, [...(wantedBy.get(box) ?? []), entry]);
+    }
     for (const box of this.#boxes.values()) {
-      const entries = [...this.#files.values()]
-        .filter(({ wanting }) => wanting.includes(box))
-        .map(({ entry }) => entry);
-      await box.begin(entries);
+      await box.begin(wantedBy.get(box) ?? []);
       box.filler.setWindow('open');
     }
     let areDead = deadShare === 0;
@@ -206,7 +214,7 @@ class Night implements World {
     const files: FillSources['files'] = fileIds.map((fileId) => {
       this.#ranked++;
       const file = this.#files.get(fileId)!;
-      const holders = places(file.holders);
+      const holders = this.#holders(box, file);
       const candidates = this.#candidates(box, file);
       const sources = rankSources(box.place, fileId, holders, ORIGIN, candidates, POLICY);
       return { fileId, titles: ['night'], sources: [...sources] };
@@ -223,28 +231,65 @@ class Night implements World {
     this.#depthMax = Math.max(this.#depthMax, depth);
     this.#copies++;
     const file = this.#files.get(fileId);
-    file?.holders.push(box);
-    file?.missing.delete(box);
+    if (file !== undefined) {
+      file.holders.add(box);
+      file.missing.delete(box);
+      file.first = null;
+    }
     this.#history.update(`${this.clock.nowMs} ${box.place.applianceId} ${fileId} ${source.id}\n`);
   }
 
   // ---------------------------------------------------------------- the control plane's view
 
-  /** The asker's own site first, then boxes that lack the file: what decides is found early. */
+  /** The asker's own site box by box, of the others those that decide. */
   *#candidates(asker: SimulatedBox, file: NightFile): Generator<SourceCandidate> {
     const { fileId } = file.entry;
+    const { siteId } = asker.place;
     const stillMs = this.#stillMs;
-    for (const box of this.#bySite.get(asker.place.siteId) ?? []) {
+    for (const box of this.#bySite.get(siteId) ?? []) {
       if (!box.isAlive) continue;
       if (box.has(fileId)) yield box.place;
       else if (mayFill(box.beat) && box.manifest.files.has(fileId)) {
         yield this.#fetching(box, stillMs);
       }
     }
+    if (file.decisive?.atMs !== this.clock.nowMs) {
+      const candidates = decisiveCandidates(fileId, this.#everybody(file, stillMs));
+      file.decisive = { atMs: this.clock.nowMs, candidates };
+    }
+    for (const candidate of file.decisive.candidates) {
+      if (candidate.siteId !== siteId) yield candidate;
+    }
+  }
+
+  *#everybody(file: NightFile, stillMs: number): Generator<SourceCandidate> {
     for (const box of file.missing) {
       if (box.isAlive && mayFill(box.beat)) yield this.#fetching(box, stillMs);
     }
     for (const box of file.holders) yield box.place;
+  }
+
+  /** Holders of the asker's site, and of the others those that may be among the first. */
+  *#holders(asker: SimulatedBox, file: NightFile): Generator<SourceBox> {
+    const { siteId, country } = asker.place;
+    for (const box of this.#bySite.get(siteId) ?? []) if (file.holders.has(box)) yield box.place;
+    file.first ??= this.#firstHolders(file);
+    const near = (file.first.get(country) ?? []).filter((place) => place.siteId !== siteId);
+    yield* near;
+    if (near.length >= TIERS_MAX) return;
+    for (const [name, places] of file.first) if (name !== country) yield* places;
+  }
+
+  #firstHolders({ entry, holders }: NightFile): ReadonlyMap<string, readonly SourceBox[]> {
+    const byCountry = Map.groupBy(
+      [...holders].map(({ place }) => place),
+      ({ country }) => country,
+    );
+    const first = new Map<string, readonly SourceBox[]>();
+    for (const [country, places] of byCountry) {
+      first.set(country, firstHolders(entry.fileId, places));
+    }
+    return first;
   }
 
   #fetching(
@@ -276,7 +321,10 @@ class Night implements World {
   #neighboursOf(siteId: string): readonly FillSource[] {
     let known = this.#neighbours.get(siteId);
     if (known === undefined) {
-      known = neighboursOf(siteId, [...places([...this.#boxes.values()])]);
+      known = neighboursOf(
+        siteId,
+        [...this.#boxes.values()].map(({ place }) => place),
+      );
       this.#neighbours.set(siteId, known);
     }
     return known;
@@ -291,9 +339,9 @@ class Night implements World {
     for (const box of this.#boxes.values()) {
       if (random.next() >= this.#shape.deadShare) continue;
       box.die();
-      for (const { holders } of this.#files.values()) {
-        const at = holders.indexOf(box);
-        if (at !== -1) holders.splice(at, 1);
+      for (const file of this.#files.values()) {
+        if (file.holders.delete(box)) file.first = null;
+        file.decisive = null;
       }
     }
   }
@@ -329,7 +377,14 @@ class Night implements World {
       const fileId = createHash('sha256').update(name).digest('base64url');
       const density = 10_000 / (rank + 1);
       const entry = { fileId, sizeBytes: fileBytes, titles: ['night'], density };
-      this.#files.set(fileId, { entry, wanting, missing: new Set(wanting), holders: [] });
+      this.#files.set(fileId, {
+        entry,
+        wanting,
+        missing: new Set(wanting),
+        holders: new Set(),
+        decisive: null,
+        first: null,
+      });
     };
     const all = [...this.#boxes.values()];
     for (let at = 0; at < worldFiles; at++) add(`world ${at}`, at, all);
@@ -338,8 +393,4 @@ class Night implements World {
       for (let at = 0; at < countryFiles; at++) add(`country ${country} ${at}`, at, wanting);
     }
   }
-}
-
-function* places(boxes: readonly SimulatedBox[]): Generator<SourceBox> {
-  for (const { place } of boxes) yield place;
 }
