@@ -7,11 +7,13 @@
  * Units: originEgressRatio = bytes that the origin gave for fill, over the release's bytes (one fill root);
  *        timeRatio = from the plan's acceptance until the last box says that it holds everything, over release bytes / the slowest link's rate;
  *        bytesVerified = bytes of files on the boxes' disks that were read back here and are the origin's;
+ *        linkUse = per link and way: the share of its rate that was carried meanwhile, and seconds in which it was less than half;
  *        serveP99* = milliseconds of 256 KiB ranges from one box that fills, of a title that it held before.
  */
 import { MIB } from '#base/units.ts';
 import { sleep, systemClock } from '#base/clock.ts';
 import { machineFacts, numberArgument } from './load/facts.ts';
+import { LinkMeter } from './load/link-meter.ts';
 import { openLinks } from './load/links.ts';
 import { CONTENT_PORT, LinkedFleet, linksOf, type FleetShape } from './load/linked-fleet.ts';
 import { measure, type Measured } from './load/measure.ts';
@@ -81,12 +83,14 @@ async function fillOnce({ shape, releaseMib, files }: Plan): Promise<unknown> {
   say('the release is published');
   await fleet.planEverything();
   const startMs = performance.now();
+  using meter = new LinkMeter(linksOf(shape), say);
   const [tookMs, during] = await Promise.all([
     untilFilled(fleet, 4 + files, TIME_FACTOR_MAX * idealMs + 30_000).then(
       () => performance.now() - startMs,
     ),
     load(Math.max(3000, idealMs * DURING_SHARE)),
   ]);
+  const use = meter.use();
   const originAfter = fleet.originStatus();
   say(`filled in ${(tookMs / 1000).toFixed(1)} s, at best ${(idealMs / 1000).toFixed(1)} s`);
   const verified = await fleet.verifyAll();
@@ -112,6 +116,7 @@ async function fillOnce({ shape, releaseMib, files }: Plan): Promise<unknown> {
     goals: { originEgressRatio: 1.05, timeRatio: 1.25 },
     release: { files, bytes: perFile * files, boxes: fleet.boxes.length },
     seconds: { took: rounded(tookMs / 1000), atBest: rounded(idealMs / 1000) },
+    linkUse: use,
     bytesWanted: fleet.boxes.length * (perFile * files + HELD_MIB * MIB),
     bytesBySource: kinds, // of everything that was filled, what viewers watch included
     machine: machineFacts(),
