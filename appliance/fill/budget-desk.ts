@@ -20,8 +20,7 @@ import {
   type LinkUsage,
 } from './billing.ts';
 import { budgetLimit, hourlyBps, type FillBudget, type LineLimit } from './budget.ts';
-import type { FillPace } from './fill-pace.ts';
-import type { FillLine } from './fill-queue.ts';
+import type { FillPace, PaceLine } from './fill-pace.ts';
 import { stepYield, type Heat } from './fill-yield.ts';
 
 const LIMIT_LIFE_MS = 250;
@@ -53,7 +52,7 @@ export interface BudgetSettings {
 export interface BudgetState {
   readonly isPaused: boolean;
   readonly pausedSinceMs: number | null;
-  readonly limits: Readonly<Record<FillLine, LineLimit>>;
+  readonly limits: Readonly<Record<PaceLine, LineLimit>>;
   readonly yieldShare: number;
   readonly month: {
     readonly startMs: number;
@@ -75,7 +74,7 @@ export class BudgetDesk implements FillPace {
   #pause: { readonly isPaused: boolean; readonly sinceMs: number };
   #yieldShare = 1;
   #limits: {
-    readonly limits: Readonly<Record<FillLine, LineLimit>>;
+    readonly limits: Readonly<Record<PaceLine, LineLimit>>;
     readonly untilMs: number;
   } | null = null;
 
@@ -88,7 +87,7 @@ export class BudgetDesk implements FillPace {
     this.#pause = pause.ok ? pause.value : { isPaused: false, sinceMs: 0 };
   }
 
-  limit(line: FillLine): LineLimit {
+  limit(line: PaceLine): LineLimit {
     const nowMs = this.#deps.clock.monotonicMs();
     if (this.#limits === null || nowMs >= this.#limits.untilMs) {
       this.#limits = { limits: this.#decide(), untilMs: nowMs + LIMIT_LIFE_MS };
@@ -157,7 +156,7 @@ export class BudgetDesk implements FillPace {
     };
   }
 
-  #decide(): Readonly<Record<FillLine, LineLimit>> {
+  #decide(): Readonly<Record<PaceLine, LineLimit>> {
     const { budget, rateBpsMax, servingBps } = this.#settings;
     return budgetLimit(budget, {
       nowMs: this.#deps.nowMs(),

@@ -10,8 +10,7 @@
  */
 import { localHourAt } from '#control-plane/control-plane.ts';
 import { sampleLimitBps, type BillingMonth, type LinkUsage } from './billing.ts';
-import { NO_LIMIT, type PaceLimit } from './fill-pace.ts';
-import type { FillLine } from './fill-queue.ts';
+import { NO_LIMIT, type PaceLimit, type PaceLine } from './fill-pace.ts';
 
 export const HOURS = 24;
 
@@ -48,7 +47,7 @@ const UNLIMITED: LineLimit = { ...NO_LIMIT, limitedBy: null };
 export function budgetLimit(
   budget: FillBudget,
   facts: BudgetFacts,
-): Readonly<Record<FillLine, LineLimit>> {
+): Readonly<Record<PaceLine, LineLimit>> {
   if (facts.isPaused) {
     const paused: LineLimit = { bps: 0, why: 'pause', limitedBy: 'pause' };
     return { near: paused, far: paused };

@@ -11,8 +11,18 @@
  *             (3) a file that the manifest no longer names leaves the machine: 'unwanted' stops a fetch
  */
 export type FillState =
-  | { readonly name: 'waiting'; readonly notBeforeMs: number; readonly attempt: number }
-  | { readonly name: 'fetching'; readonly sinceMs: number; readonly attempt: number } // bytes on disk count chunk by chunk only
+  | {
+      readonly name: 'waiting';
+      readonly notBeforeMs: number;
+      readonly attempt: number;
+      readonly lacked: number; // times in a row that everybody was asked and nobody had it
+    }
+  | {
+      readonly name: 'fetching'; // bytes on disk count chunk by chunk only
+      readonly sinceMs: number;
+      readonly attempt: number;
+      readonly lacked: number;
+    }
   | { readonly name: 'stored' } // every chunk hash was verified
   | { readonly name: 'abandoned'; readonly reason: AbandonReason; readonly untilMs: number };
 
@@ -37,12 +47,20 @@ export interface FillStep {
 const ATTEMPTS_MAX = 8;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MS_MAX = 60_000;
-/** A file whose turn has not come is looked at again after this; one that every neighbour lacks is not asked around for each second. */
-const DEFERRED_MS = { turn: 1000, 'nobody-has-it': 15_000 };
+/** A file whose turn has not come is looked at again after this. */
+const TURN_MS = 1000;
+/** One that every neighbour lacks is asked around for ever more rarely: a box that is left alone has hundreds of them. */
+const LACKED_FIRST_MS = 15_000;
+const LACKED_MS_MAX = 240_000;
 /** After giving up: long enough for an operator or the next manifest, short enough to heal by itself. */
 const ABANDONED_MS = 10 * 60_000;
 
-export const NEW_FILL: FillState = { name: 'waiting', notBeforeMs: -Infinity, attempt: 0 };
+export const NEW_FILL: FillState = {
+  name: 'waiting',
+  notBeforeMs: -Infinity,
+  attempt: 0,
+  lacked: 0,
+};
 
 export function stepFill(state: FillState, event: FillEvent, nowMs: number): FillStep {
   if (event.name === 'whole') {
@@ -51,7 +69,10 @@ export function stepFill(state: FillState, event: FillEvent, nowMs: number): Fil
   switch (state.name) {
     case 'waiting':
       if (event.name !== 'due' || nowMs < state.notBeforeMs) return same(state);
-      return to({ name: 'fetching', sinceMs: nowMs, attempt: state.attempt }, 'fetch');
+      return to(
+        { name: 'fetching', sinceMs: nowMs, attempt: state.attempt, lacked: state.lacked },
+        'fetch',
+      );
     case 'fetching':
       return fetching(state, event, nowMs);
     case 'stored':
@@ -68,15 +89,19 @@ function fetching(
 ): FillStep {
   switch (event.name) {
     case 'paused':
-      return to({ name: 'waiting', notBeforeMs: nowMs, attempt: state.attempt });
-    case 'deferred':
+      return to({ name: 'waiting', notBeforeMs: nowMs, attempt: state.attempt, lacked: 0 });
+    case 'deferred': {
+      const isLacked = event.why === 'nobody-has-it';
+      const lackedMs = Math.min(LACKED_MS_MAX, LACKED_FIRST_MS * 2 ** state.lacked);
       return to({
         name: 'waiting',
-        notBeforeMs: nowMs + DEFERRED_MS[event.why],
+        notBeforeMs: nowMs + (isLacked ? lackedMs : TURN_MS),
         attempt: state.attempt,
+        lacked: isLacked ? state.lacked + 1 : state.lacked,
       });
+    }
     case 'progressed': // what moves is not spent
-      return to({ ...state, attempt: 0 });
+      return to({ ...state, attempt: 0, lacked: 0 });
     case 'failed': {
       if (event.code === 'no-room') return abandon('no-room', nowMs);
       const attempt = state.attempt + 1;
@@ -87,7 +112,7 @@ function fetching(
         );
       }
       const backoffMs = Math.min(BACKOFF_MS_MAX, BACKOFF_FIRST_MS * 2 ** (attempt - 1));
-      return to({ name: 'waiting', notBeforeMs: nowMs + backoffMs, attempt });
+      return to({ name: 'waiting', notBeforeMs: nowMs + backoffMs, attempt, lacked: 0 });
     }
     default:
       return same(state);

@@ -4,7 +4,9 @@
  * Units: bits per second for limits, bytes for credit
  */
 import type { Clock } from '#base/clock.ts';
-import type { FillLine } from './fill-queue.ts';
+
+/** What a limit is for: the site's own network, and the link to the world. */
+export type PaceLine = 'near' | 'far';
 
 /** Why nothing is asked for although there would be something to fetch. */
 export type HoldReason = 'pause' | 'budget' | 'load';
@@ -16,7 +18,7 @@ export interface PaceLimit {
 
 /** Obligation: cheap; it is asked before each run of chunks. */
 export interface FillPace {
-  limit(line: FillLine): PaceLimit;
+  limit(line: PaceLine): PaceLimit;
 }
 
 export const NO_LIMIT: PaceLimit = { bps: null, why: null };

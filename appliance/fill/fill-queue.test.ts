@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '#base/random.ts';
 import type { FillSource } from '#control-plane/contract.ts';
-import { rankAlone } from './alone.ts';
+import { orderAlone, rankAlone } from './alone.ts';
 import { chooseStarts, type FillCandidate } from './fill-queue.ts';
 import { NEW_FILL, stepFill } from './fill-machine.ts';
 import { chooseOrder, paced, UNKNOWN_PACE, type SourcePace } from './source-choice.ts';
@@ -25,21 +25,33 @@ function candidate(
   return { wanted: { fileId, sizeBytes: 1, titles: ['t'], density, isUrgent }, due, holders };
 }
 
-test('urgent first, then the most wanted, then the rarest; near and far do not stand in each other’s way', () => {
-  const near = [source('peer', 'p')];
+test('urgent first, then the most wanted, then the rarest; near, tier and origin do not stand in each other’s way', () => {
+  const near = [source('peer', 'p'), source('tier', 't'), ORIGIN];
+  const tier = [source('tier', 't'), ORIGIN];
   const files = [
     candidate('common', 8, 5, [ORIGIN]),
     candidate('rare', 9, 0, [ORIGIN]),
     candidate('less-wanted', 3, 0, [ORIGIN]),
     candidate('urgent', 1, 3, [ORIGIN], true),
+    candidate('elsewhere', 2, 2, tier),
     candidate('here', 2, 1, near),
   ];
-  const starts = (far: number, nearPlaces: number): readonly string[] =>
-    chooseStarts(files, { far, near: nearPlaces }).map(({ wanted }) => wanted.fileId);
-  assert.deepEqual(starts(4, 1), ['urgent', 'rare', 'common', 'less-wanted', 'here']);
-  assert.deepEqual(starts(2, 4), ['urgent', 'rare', 'here']);
-  assert.deepEqual(starts(0, 4), ['here']);
-  assert.deepEqual(starts(0, 0), []);
+  const starts = (peerPlaces: number, tierPlaces: number, origin: number): readonly string[] =>
+    chooseStarts(files, { peer: peerPlaces, tier: tierPlaces, origin }).map(
+      ({ wanted }) => wanted.fileId,
+    );
+  assert.deepEqual(starts(1, 1, 4), [
+    'urgent',
+    'rare',
+    'common',
+    'less-wanted',
+    'here',
+    'elsewhere',
+  ]);
+  assert.deepEqual(starts(4, 0, 2), ['urgent', 'rare', 'here']);
+  assert.deepEqual(starts(0, 1, 1), ['urgent', 'elsewhere'], 'not behind what only the origin has');
+  assert.deepEqual(starts(4, 4, 0), ['here', 'elsewhere']);
+  assert.deepEqual(starts(0, 0, 0), []);
 });
 
 test('of two sources that are drawn the faster one goes first, a slow one is found and passed over', () => {
@@ -78,7 +90,7 @@ test('boxes that are left alone agree on who goes to the origin first', () => {
     const fileId = `file-${n}`;
     const delays = ids.map((self) => {
       const known = [...ids.filter((id) => id !== self).map((id) => source('peer', id)), ORIGIN];
-      const ranked = rankAlone(self, fileId, known);
+      const ranked = rankAlone(orderAlone(self, fileId, known), 0);
       assert.deepEqual(
         ranked.slice(0, 2).map(({ delayMs }) => delayMs),
         [0, 0],
@@ -91,6 +103,20 @@ test('boxes that are left alone agree on who goes to the origin first', () => {
       [0, 30 * 60_000, 60 * 60_000],
     );
   }
+});
+
+test('a box that is left alone asks four tiers at a time, and every one that it knows in turn', () => {
+  const tiers = Array.from({ length: 14 }, (_, at) => source('tier', `t${at}`));
+  const order = orderAlone('a', 'file', [...tiers, source('peer', 'b'), ORIGIN]);
+  const asked = new Set<string>();
+  for (let turn = 0; turn < 4; turn++) {
+    const sources = rankAlone(order, turn);
+    assert.deepEqual([sources[0].kind, sources.at(-1)?.kind], ['peer', 'origin']);
+    const now = sources.filter(({ kind }) => kind === 'tier');
+    assert.equal(now.length, 4);
+    for (const { id } of now) asked.add(id);
+  }
+  assert.equal(asked.size, 14);
 });
 
 test('waiting for another box spends no attempt; failing eight times gives a file up', () => {
@@ -109,4 +135,22 @@ test('waiting for another box spends no attempt; failing eight times gives a fil
     if (state.name === 'waiting') state = stepFill(state, { name: 'due' }, now).state;
   }
   assert.equal(state.name, 'abandoned');
+});
+
+test('a file that nobody has is asked around for ever more rarely, and quickly again once some of it came', () => {
+  let state = NEW_FILL;
+  let now = 0;
+  const pauses: number[] = [];
+  for (let n = 0; n < 7; n++) {
+    state = stepFill(state, { name: 'due' }, now).state;
+    state = stepFill(state, { name: 'deferred', why: 'nobody-has-it' }, now).state;
+    assert.ok(state.name === 'waiting');
+    pauses.push((state.notBeforeMs - now) / 1000);
+    now = state.notBeforeMs;
+  }
+  assert.deepEqual(pauses, [15, 30, 60, 120, 240, 240, 240]);
+  state = stepFill(state, { name: 'due' }, now).state;
+  state = stepFill(state, { name: 'progressed' }, now).state;
+  state = stepFill(state, { name: 'deferred', why: 'nobody-has-it' }, now).state;
+  assert.ok(state.name === 'waiting' && state.notBeforeMs - now === 15_000);
 });

@@ -1,8 +1,9 @@
 /**
  * Which of the wanted files are begun next.
  *
- * Two lines, so that what comes over the site's own network never stands behind what crawls over the link to the world:
- * files that a box of the site has, and files that only tiers or the origin have.
+ * Three lines, so that none stands behind another: files that a box of the site has, come over its own network; files that another site
+ * has, must not wait until everything was begun that only the origin has (nobody has that yet: it is the rarest), or the links between
+ * sites idle first and are late last.
  *
  *   urgent first; then the power of two of the forecast; then the file that fewest boxes have: others wait for that one
  *
@@ -13,7 +14,7 @@
 import type { FillSource } from '#control-plane/contract.ts';
 import { bandOf, type Wanted } from './manifest-set.ts';
 
-export type FillLine = 'near' | 'far';
+export type FillLine = FillSource['kind'];
 export type FreePlaces = Readonly<Record<FillLine, number>>;
 
 export interface FillCandidate {
@@ -27,8 +28,10 @@ export interface FillStart {
   readonly line: FillLine;
 }
 
+/** By the nearest source that may be used now. */
 export function lineOf(due: readonly FillSource[]): FillLine {
-  return due.some(({ kind }) => kind === 'peer') ? 'near' : 'far';
+  const kinds = new Set(due.map(({ kind }) => kind));
+  return kinds.has('peer') ? 'peer' : kinds.has('tier') ? 'tier' : 'origin';
 }
 
 /** `candidates` in the manifest's order. */

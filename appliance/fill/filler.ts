@@ -5,7 +5,8 @@
  *
  * Invariants: (1) outside the window, and while the pace says nothing, no new run of chunks is asked for; the run under
  *                 way ends within its length
- *             (2) at most `concurrency` files are fetched at once from the site's own boxes, and as many from beyond it
+ *             (2) at most `concurrency` files are fetched at once from the site's own boxes, as many from other sites, as many
+ *                 from the origin
  *             (3) a fetch continues where the disk is: chunks that are there are not asked for again
  *             (4) a file that another box is to fetch first waits without using up an attempt
  */
@@ -18,7 +19,7 @@ import type { Store } from '../store/store.ts';
 import type { ChunkFetcher, FetchedFile } from './chunk-fetcher.ts';
 import { fillFigures, type FillFigures } from './fill-figures.ts';
 import { NEW_FILL, stepFill, type FillEvent, type FillState } from './fill-machine.ts';
-import { RateCredit, type FillPace, type HoldReason } from './fill-pace.ts';
+import { RateCredit, type FillPace, type HoldReason, type PaceLine } from './fill-pace.ts';
 import { chooseStarts, lineOf, type FillCandidate, type FillLine } from './fill-queue.ts';
 import { NO_MANIFEST, type ManifestSet, type Wanted } from './manifest-set.ts';
 import type { SourceBook } from './source-book.ts';
@@ -28,17 +29,25 @@ const RUN_CHUNKS_MAX = 16;
 const TICK_MS = 250;
 /** Files looked at beyond those that are under way: enough that some of them are this box's to fetch. */
 const FILES_AHEAD = 256;
-/** What is waited for is asked about again this often, the longest unasked first: a box's share of the ranking's work is bounded. */
+/**
+ * What is waited for is asked about again, so that a box's share of the ranking's work is bounded: the first files of the order twice
+ * a second (whoever fetches them for the others takes them in the same order: they come next), the rest in turn, the longest unasked first.
+ */
+const ASK_NEXT_MS = 500;
+const ASK_NEXT_FILES = 10;
 const ASK_AGAIN_MS = 2500;
-const ASK_AGAIN_FILES = 64;
+const ASK_AGAIN_FILES = 16;
 /** Held or given up files that are carried along in the list of open ones before it is made anew. */
 const OPEN_STALE_MAX = 1024;
 /** 400,000 files are counted every 8 s, small manifests each time. */
 const FIGURES_FILES_PER_MS = 50;
 
-interface Asked {
+/** A file that may be asked about. */
+interface Askable {
   readonly fileId: FileId;
-  readonly askedMs: number | null;
+  readonly askedMs: number | null; // null: never
+  readonly isFresh: boolean;
+  readonly isWaiting: boolean; // nobody may give it yet
 }
 
 /** `site`: only what the site's own boxes have; `closed`: only what is urgent. */
@@ -54,20 +63,21 @@ export interface FillerDeps {
   readonly concurrency: number;
   /** How often the queue is looked at; simulations of many boxes look less often. */
   readonly tickMs?: number;
-  /** Files asked about again in one question. */
-  readonly askAgainFiles?: number;
+  /** Files asked about again in one question: the next ones, and of the rest. */
+  readonly askAgain?: { readonly next: number; readonly rest: number };
 }
 
 export class Filler {
   readonly #deps: FillerDeps;
-  readonly #credits: Readonly<Record<FillLine, RateCredit>>;
+  readonly #credits: Readonly<Record<PaceLine, RateCredit>>;
   #manifest: ManifestSet = NO_MANIFEST;
   #states = new Map<FileId, FillState>();
   #open: readonly Wanted[] = []; // of the manifest's order: what was not whole when it was last made
   #openStale = 0;
   #concurrency: number;
-  readonly #active: Record<FillLine, number> = { near: 0, far: 0 };
+  readonly #active: Record<FillLine, number> = { peer: 0, tier: 0, origin: 0 };
   #isAsking = false;
+  #askedNextAtMs = -Infinity;
   #askedAtMs = -Infinity;
   #window: FillOpening = 'closed';
   #isTurnAwaited = false;
@@ -104,7 +114,7 @@ export class Filler {
   }
 
   get active(): number {
-    return this.#active.near + this.#active.far;
+    return this.#active.peer + this.#active.tier + this.#active.origin;
   }
 
   setManifest(manifest: ManifestSet): void {
@@ -171,14 +181,12 @@ export class Filler {
     const limits = { near: this.#deps.pace.limit('near'), far: this.#deps.pace.limit('far') };
     this.#hold =
       limits.near.bps === 0 ? limits.near.why : limits.far.bps === 0 ? limits.far.why : null;
-    const free = (line: FillLine): number =>
-      limits[line].bps === 0 ? 0 : this.#concurrency - this.#active[line];
-    if (free('near') <= 0 && free('far') <= 0) return;
+    const placesOf = (line: FillLine): number =>
+      limits[paceLineOf(line)].bps === 0 ? 0 : this.#concurrency - this.#active[line];
+    const free = { peer: placesOf('peer'), tier: placesOf('tier'), origin: placesOf('origin') };
+    if (free.peer <= 0 && free.tier <= 0 && free.origin <= 0) return;
     const { candidates, toAsk } = this.#lookAhead();
-    for (const { wanted, line } of chooseStarts(candidates, {
-      near: free('near'),
-      far: free('far'),
-    })) {
+    for (const { wanted, line } of chooseStarts(candidates, free)) {
       if (this.#step(wanted, { name: 'due' })) void this.#fill(wanted, line);
     }
     this.#askAbout(toAsk);
@@ -187,12 +195,12 @@ export class Filler {
   /** The next open files: those that have a source now, and those whose sources should be asked for. */
   #lookAhead(): {
     readonly candidates: readonly FillCandidate[];
-    readonly toAsk: readonly Asked[];
+    readonly toAsk: readonly Askable[];
   } {
     const { book, clock, store } = this.#deps;
     const nowMs = clock.monotonicMs();
     const candidates: FillCandidate[] = [];
-    const toAsk: Asked[] = [];
+    const toAsk: Askable[] = [];
     let looked = 0;
     if (this.#openStale > OPEN_STALE_MAX) this.recheck();
     this.#isTurnAwaited = false;
@@ -211,34 +219,44 @@ export class Filler {
       if (state.name === 'abandoned' && nowMs < state.untilMs) continue;
       looked++;
       const look = book.look(wanted.fileId, wanted.isUrgent);
-      if (!look.isFresh) toAsk.push({ fileId: wanted.fileId, askedMs: look.askedMs });
-      if (look.due.length > 0) {
+      const { isFresh, askedMs } = look;
+      const isWaiting = look.due.length === 0;
+      if (isWaiting || !isFresh) toAsk.push({ fileId: wanted.fileId, askedMs, isFresh, isWaiting });
+      if (!isWaiting) {
         if (!this.#mayFetch(wanted, lineOf(look.due))) continue;
         candidates.push({ wanted, due: look.due, holders: look.holders });
-      } else if (look.askedMs !== null) this.#isTurnAwaited = true;
+      } else if (askedMs !== null) this.#isTurnAwaited = true;
     }
     return { candidates, toAsk };
   }
 
   #mayFetch(wanted: Wanted, line: FillLine): boolean {
     return (
-      this.#window === 'open' || wanted.isUrgent || (this.#window === 'site' && line === 'near')
+      this.#window === 'open' || wanted.isUrgent || (this.#window === 'site' && line === 'peer')
     );
   }
 
   /** Files never asked about at once, the others a few at a time. */
-  #askAbout(toAsk: readonly Asked[]): void {
-    if (this.#isAsking || toAsk.length === 0) return;
-    const nowMs = this.#deps.clock.monotonicMs();
-    const isTime = nowMs - this.#askedAtMs >= ASK_AGAIN_MS;
-    const isNew = ({ askedMs }: Asked): boolean => askedMs === null && !this.#deps.book.isAlone;
-    const again = toAsk
-      .filter((asked) => !isNew(asked))
-      .sort((a, b) => (a.askedMs ?? 0) - (b.askedMs ?? 0))
-      .slice(0, isTime ? (this.#deps.askAgainFiles ?? ASK_AGAIN_FILES) : 0);
-    if (again.length > 0) this.#askedAtMs = nowMs;
-    const fileIds = [...toAsk.filter(isNew), ...again].map(({ fileId }) => fileId);
-    if (fileIds.length > 0) void this.#ask(fileIds);
+  #askAbout(askable: readonly Askable[]): void {
+    if (this.#isAsking || askable.length === 0) return;
+    const { book, clock, askAgain } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    const { next, rest } = askAgain ?? { next: ASK_NEXT_FILES, rest: ASK_AGAIN_FILES };
+    const isNew = ({ askedMs }: Askable): boolean => askedMs === null && !book.isAlone;
+    const fresh = askable.filter(isNew);
+    const waiting = askable.filter((file) => file.isWaiting && !isNew(file)).slice(0, next);
+    const soon = nowMs - this.#askedNextAtMs >= ASK_NEXT_MS ? waiting : [];
+    const later =
+      nowMs - this.#askedAtMs >= ASK_AGAIN_MS
+        ? askable
+            .filter((file) => !file.isFresh && !isNew(file) && !waiting.includes(file))
+            .sort((a, b) => (a.askedMs ?? 0) - (b.askedMs ?? 0))
+            .slice(0, rest)
+        : [];
+    if (soon.length > 0) this.#askedNextAtMs = nowMs;
+    if (later.length > 0) this.#askedAtMs = nowMs;
+    const files = [...fresh, ...soon, ...later];
+    if (files.length > 0) void this.#ask(files.map(({ fileId }) => fileId));
   }
 
   async #ask(fileIds: readonly FileId[]): Promise<void> {
@@ -311,7 +329,7 @@ export class Filler {
       if (first === -1) return this.#settled(entry);
       if (this.#isStopped || !this.#manifest.files.has(wanted.fileId)) return success('paused');
       if (!this.#mayFetch(wanted, line)) return success('paused');
-      if (this.#deps.pace.limit(line).bps === 0) return success('paused');
+      if (this.#deps.pace.limit(paceLineOf(line)).bps === 0) return success('paused');
       const ran = await this.#run(wanted, entry, file, first, line);
       if (!ran.ok) return ran;
     }
@@ -345,9 +363,12 @@ export class Filler {
     ) {
       last++;
     }
-    const { bps } = this.#deps.pace.limit(line);
+    const { bps } = this.#deps.pace.limit(paceLineOf(line));
     if (bps !== null && bps > 0) {
-      await this.#credits[line].pay((last - first + 1) * chunkLengthOf(file.list, first), bps);
+      await this.#credits[paceLineOf(line)].pay(
+        (last - first + 1) * chunkLengthOf(file.list, first),
+        bps,
+      );
     }
     let storeFailure: Failure | null = null;
     const ran = await this.#deps.fetcher.run(
@@ -368,6 +389,10 @@ export class Filler {
     );
     return storeFailure === null ? ran : failed(storeFailure);
   }
+}
+
+function paceLineOf(line: FillLine): PaceLine {
+  return line === 'peer' ? 'near' : 'far';
 }
 
 function wrongSize(wanted: Wanted): Failure {

@@ -47,3 +47,42 @@ test('a viewer’s miss never waits, although fill asked for the file a moment b
   await book.ranking(FILE_ID, 'fill');
   assert.deepEqual((await book.ranking(FILE_ID, 'miss')).sources, [PEER, ORIGIN]);
 });
+
+test('left alone, a box goes to the origin half an hour after others last gave it something, and at once for what is urgent', async () => {
+  const clock = new SimulatedClock();
+  let isPlaneUp = true;
+  const first: FillSource = { ...PEER, id: 'before-box-1' };
+  const book = new SourceBook({
+    applianceId: 'box-1',
+    clock,
+    random: seededRandom(1),
+    remembered: [],
+    remember: () => {},
+    ask: ({ fileIds }) => {
+      if (!isPlaneUp) {
+        const gone = { code: 'gone', source: 'network', retry: 'same-source', detail: '' } as const;
+        return Promise.resolve({ ok: false, failure: gone });
+      }
+      const sources = [first, { ...ORIGIN, delayMs: 43_200_000 }];
+      const files = fileIds.map((fileId) => ({ fileId, titles: ['title'], sources }));
+      return Promise.resolve({ ok: true, value: { version: 1, files } });
+    },
+  });
+  const kinds = (isUrgent = false): string[] =>
+    book.look(FILE_ID, isUrgent).due.map(({ kind }) => kind);
+  await book.prefetch([FILE_ID], 'fill');
+  isPlaneUp = false;
+  await book.prefetch([FILE_ID], 'fill');
+  assert.equal(book.isAlone, true);
+  for (let minutes = 0; minutes < 180; minutes += 20) {
+    clock.advance(20 * 60_000);
+    assert.deepEqual(kinds(), ['peer'], 'another box is at work');
+    book.began(first)(1024 * 1024);
+  }
+  clock.advance(20_000);
+  assert.deepEqual(kinds(true), ['peer', 'origin'], 'urgent');
+  clock.advance(29 * 60_000);
+  assert.deepEqual(kinds(), ['peer']);
+  clock.advance(61 * 60_000);
+  assert.deepEqual(kinds(), ['peer', 'origin'], 'nothing came for long: its master is gone');
+});

@@ -4,7 +4,8 @@
  * The control plane ranks; this box remembers the ranking for a while, leaves out whom it has reason to, and goes on
  * with every source that it has ever been told of when the control plane is gone (`alone.ts`).
  *
- * Invariants: (1) a delay counts from the first question about the file; where the box is left alone, not before that
+ * Invariants: (1) a delay counts from the first question about the file; where the box is left alone, not before that, nor before the
+ *                 last bytes that another box gave: whoever is waited for is at work
  *             (2) what was ranked for a viewer's miss is never used for fill: it knows no delays
  */
 import { LRUCache } from 'lru-cache';
@@ -13,7 +14,7 @@ import type { Outcome } from '#base/outcome.ts';
 import type { Random } from '#base/random.ts';
 import type { FillSource, FillSources, SourcesRequest } from '#control-plane/contract.ts';
 import type { FetchPurpose, FileId, TitleId } from '#upstream/contract.ts';
-import { PLACE_MS, rankAlone } from './alone.ts';
+import { orderAlone, PLACE_MS, rankAlone, type AloneOrder } from './alone.ts';
 import { chooseOrder, paced, UNKNOWN_PACE, type SourcePace } from './source-choice.ts';
 import {
   HEALTHY,
@@ -38,6 +39,8 @@ const FILES_ALONE_MAX = 2000;
 const FILES_PER_QUESTION_MAX = 256;
 /** For what must not wait behind a master: the manifest calls it urgent. */
 const URGENT_DELAY_MS_MAX = 15_000;
+/** Left alone, other tiers are asked this often. */
+const ALONE_TURN_MS = 15_000;
 const KIND_ORDER = { peer: 0, tier: 1, origin: 2 } as const;
 
 export interface SourceBookDeps {
@@ -55,8 +58,15 @@ export interface Ranking {
   readonly sources: readonly FillSource[];
 }
 
+interface KnownAlone {
+  readonly order: AloneOrder;
+  readonly turn: number;
+  readonly sources: readonly FillSource[];
+}
+
 interface KnownRanking extends Ranking {
   readonly atMs: number;
+  readonly holders: number;
 }
 
 /** What can be said of a file's sources without asking anybody. */
@@ -88,7 +98,7 @@ export class SourceBook {
     fill: new LRUCache<FileId, KnownRanking>({ max: RANKINGS_MAX }),
     miss: new LRUCache<FileId, KnownRanking>({ max: RANKINGS_MAX }),
   };
-  readonly #aloneRankings = new LRUCache<FileId, readonly FillSource[]>({ max: FILES_ALONE_MAX });
+  readonly #aloneRankings = new LRUCache<FileId, KnownAlone>({ max: FILES_ALONE_MAX });
   /** When each file was first asked for: a source with a delay is not used before (escalation). */
   readonly #firstAskedMs = new LRUCache<FileId, number>({ max: RANKINGS_MAX });
   readonly #health = new Map<string, SourceHealth>();
@@ -96,6 +106,8 @@ export class SourceBook {
   readonly #known = new Map<string, FillSource>();
   /** Since when questions are not answered; null: they are. */
   #aloneSinceMs: number | null = null;
+  /** When bytes last came from another box. */
+  #givenAtMs = -Infinity;
 
   constructor(deps: SourceBookDeps) {
     this.#deps = deps;
@@ -124,11 +136,13 @@ export class SourceBook {
 
   look(fileId: FileId, isUrgent = false): SourceLook {
     const known = this.#rankings.fill.get(fileId);
+    const due = this.#dueOf(fileId, known, isUrgent);
+    const { clock } = this.#deps;
     return {
-      isFresh: this.#isFresh(fileId, 'fill', RANKING_LIFE_MS),
+      isFresh: known !== undefined && clock.monotonicMs() - known.atMs < RANKING_LIFE_MS,
       askedMs: known?.atMs ?? null,
-      due: this.#due(fileId, isUrgent).filter((source) => this.isUsable(source)),
-      holders: known?.sources.filter(({ kind }) => kind !== 'origin').length ?? 0,
+      due: due.length === 0 ? due : due.filter((source) => this.isUsable(source)),
+      holders: known?.holders ?? 0,
     };
   }
 
@@ -196,6 +210,7 @@ export class SourceBook {
       const elapsedMs = this.#deps.clock.monotonicMs() - startMs;
       this.#pace.set(source.id, paced(this.pace(source.id), bytes, elapsedMs));
       this.#addUnderWay(source.id, -1);
+      if (bytes > 0 && source.kind !== 'origin') this.#givenAtMs = this.#deps.clock.monotonicMs();
     };
   }
 
@@ -210,9 +225,16 @@ export class SourceBook {
   }
 
   /** Sources of fill whose time has come. */
-  #due(fileId: FileId, isUrgent = false): readonly FillSource[] {
+  #due(fileId: FileId): readonly FillSource[] {
+    return this.#dueOf(fileId, this.#rankings.fill.get(fileId), false);
+  }
+
+  #dueOf(
+    fileId: FileId,
+    known: KnownRanking | undefined,
+    isUrgent: boolean,
+  ): readonly FillSource[] {
     const nowMs = this.#deps.clock.monotonicMs();
-    const known = this.#rankings.fill.get(fileId);
     const isAlone = this.#aloneSinceMs !== null;
     const isOld = known === undefined || nowMs - known.atMs >= RANKING_KEPT_MS;
     if (!isAlone && isOld) return [];
@@ -221,6 +243,7 @@ export class SourceBook {
       firstMs = nowMs;
       this.#firstAskedMs.set(fileId, firstMs);
     }
+    if (isAlone && !isUrgent) firstMs = Math.max(firstMs, this.#givenAtMs);
     if (isAlone) firstMs = Math.max(firstMs, this.#aloneSinceMs ?? 0);
     const sources = isAlone ? this.#alone(fileId, known?.sources ?? []) : (known?.sources ?? []);
     const delayMsMax = isUrgent ? URGENT_DELAY_MS_MAX : Infinity;
@@ -235,17 +258,23 @@ export class SourceBook {
   #alone(fileId: FileId, holders: readonly FillSource[]): readonly FillSource[] {
     const near = holders.filter(({ kind }) => kind !== 'origin');
     const ids = new Set(near.map(({ id }) => id));
-    let others = this.#aloneRankings.get(fileId);
-    if (others === undefined) {
-      others = rankAlone(this.#deps.applianceId, fileId, this.known());
-      this.#aloneRankings.set(fileId, others);
-    }
+    let others = this.#aloneRanking(fileId);
     const origin = holders.find(({ kind }) => kind === 'origin');
     if (origin !== undefined) others = others.map((source) => asRanked(source, origin.delayMs));
     if (near.length === 0) return others;
     return [...near, ...others.filter(({ id }) => !ids.has(id))].sort(
       (a, b) => KIND_ORDER[a.kind] - KIND_ORDER[b.kind],
     );
+  }
+
+  #aloneRanking(fileId: FileId): readonly FillSource[] {
+    const turn = Math.floor(this.#deps.clock.monotonicMs() / ALONE_TURN_MS);
+    const known = this.#aloneRankings.get(fileId);
+    if (known?.turn === turn) return known.sources;
+    const order = known?.order ?? orderAlone(this.#deps.applianceId, fileId, this.known());
+    const sources = rankAlone(order, turn);
+    this.#aloneRankings.set(fileId, { order, turn, sources });
+    return sources;
   }
 
   async #ask(fileIds: readonly FileId[], purpose: FetchPurpose): Promise<void> {
@@ -262,7 +291,8 @@ export class SourceBook {
     const atMs = this.#deps.clock.monotonicMs();
     let isNew = false;
     for (const { fileId, titles, sources } of answer.files) {
-      this.#rankings[purpose].set(fileId, { titles, sources, atMs });
+      const holders = sources.filter(({ kind }) => kind !== 'origin').length;
+      this.#rankings[purpose].set(fileId, { titles, sources, atMs, holders });
       for (const source of sources) isNew = this.#meet(source) || isNew;
     }
     for (const source of answer.neighbours ?? []) isNew = this.#meet(source) || isNew;

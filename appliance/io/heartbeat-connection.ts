@@ -28,6 +28,8 @@ import type { ControlPlaneClient } from './control-plane-client.ts';
 
 const DELTA_CHANGES_MAX = 1000; // the contract's maxItems
 const DELTAS_PER_BEAT_MAX = 10;
+/** Others wait for a file until they are told who has it: sooner than with the next heartbeat. */
+const HOLDINGS_PERIOD_MS = 250;
 const RETRY_FIRST_MS = 250;
 const RETRY_MS_MAX = 10_000;
 const ANSWER_MS_MAX = 5000; // a connection that answers nothing for this long is closed
@@ -54,6 +56,7 @@ export class HeartbeatConnection {
   #retryMs = RETRY_FIRST_MS;
   #retryTimer: Timer | null = null;
   #beatTimer: Timer | null = null;
+  #holdingsTimer: Timer | null = null;
   #lastAnswerMs = 0;
   /** Holdings version that the other side follows us at; null: a digest will tell whether it does. */
   #toldVersion: number | null = null;
@@ -73,7 +76,11 @@ export class HeartbeatConnection {
 
   /** Makes a heartbeat each second, also without a connection: status and metrics read it. */
   start(): void {
-    this.#beatTimer = this.#deps.clock.every(HEARTBEAT_PERIOD_MS, () => this.#beat());
+    const { clock } = this.#deps;
+    this.#beatTimer = clock.every(HEARTBEAT_PERIOD_MS, () => this.#beat());
+    this.#holdingsTimer = clock.every(HOLDINGS_PERIOD_MS, () => {
+      if (this.#isOpen) this.#sendDeltas();
+    });
     this.#beat();
   }
 
@@ -84,6 +91,7 @@ export class HeartbeatConnection {
   stop(): void {
     this.#isStopped = true;
     this.#beatTimer?.cancel();
+    this.#holdingsTimer?.cancel();
     this.#retryTimer?.cancel();
     this.#socket?.close();
   }
