@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { seededRandom } from '#base/random.ts';
 import type { FillSource } from '#control-plane/contract.ts';
 import { orderAlone, rankAlone } from './alone.ts';
-import { chooseStarts, type FillCandidate } from './fill-queue.ts';
+import { chooseStarts, ranked, type FillCandidate } from './fill-queue.ts';
 import { NEW_FILL, stepFill } from './fill-machine.ts';
 import { chooseOrder, paced, UNKNOWN_PACE, type SourcePace } from './source-choice.ts';
 
@@ -37,7 +37,7 @@ test('urgent first, then the most wanted, then the rarest; near, tier and origin
     candidate('here', 2, 1, near),
   ];
   const starts = (peerPlaces: number, tierPlaces: number, origin: number): readonly string[] =>
-    chooseStarts(files, { peer: peerPlaces, tier: tierPlaces, origin }).map(
+    chooseStarts(ranked(files), { peer: peerPlaces, tier: tierPlaces, origin }).starts.map(
       ({ wanted }) => wanted.fileId,
     );
   assert.deepEqual(starts(1, 1, 4), [
@@ -52,6 +52,12 @@ test('urgent first, then the most wanted, then the rarest; near, tier and origin
   assert.deepEqual(starts(0, 1, 1), ['urgent', 'elsewhere'], 'not behind what only the origin has');
   assert.deepEqual(starts(4, 4, 0), ['here', 'elsewhere']);
   assert.deepEqual(starts(0, 0, 0), []);
+  const { rest } = chooseStarts(ranked(files), { peer: 1, tier: 0, origin: 2 });
+  assert.deepEqual(
+    rest.map(({ wanted }) => wanted.fileId),
+    ['common', 'less-wanted', 'elsewhere'],
+    'in their order, for the next place',
+  );
 });
 
 test('of two sources that are drawn the faster one goes first, a slow one is found and passed over', () => {

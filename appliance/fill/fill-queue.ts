@@ -7,7 +7,7 @@
  *
  *   urgent first; then the power of two of the forecast; then the file that fewest boxes have: others wait for that one
  *
- * Shape:      (files that may be begun, free places of each line) -> those to begin
+ * Shape:      (files that may be begun, best first, free places of each line) -> those to begin, and the rest
  * Invariants: (1) never more than the free places of a line
  *             (2) a file without a due source is not begun: it waits, and that is no failure
  */
@@ -34,27 +34,36 @@ export function lineOf(due: readonly FillSource[]): FillLine {
   return kinds.has('peer') ? 'peer' : kinds.has('tier') ? 'tier' : 'origin';
 }
 
-/** `candidates` in the manifest's order. */
-export function chooseStarts(
-  candidates: readonly FillCandidate[],
-  free: FreePlaces,
-): readonly FillStart[] {
-  const left = { ...free };
-  const ranked = candidates
-    .map((candidate, at) => ({ ...candidate, at, band: bandOf(candidate.wanted.density) }))
+/** `candidates` in the manifest's order -> best first. */
+export function ranked(candidates: readonly FillCandidate[]): readonly FillCandidate[] {
+  return candidates
+    .map((candidate, at) => ({ candidate, at, band: bandOf(candidate.wanted.density) }))
     .sort(
       (a, b) =>
-        Number(b.wanted.isUrgent) - Number(a.wanted.isUrgent) ||
+        Number(b.candidate.wanted.isUrgent) - Number(a.candidate.wanted.isUrgent) ||
         (a.band === b.band ? 0 : b.band - a.band) ||
-        a.holders - b.holders ||
+        a.candidate.holders - b.candidate.holders ||
         a.at - b.at,
-    );
+    )
+    .map(({ candidate }) => candidate);
+}
+
+/** `best`: as ranked. `rest`: those that found no place. */
+export function chooseStarts(
+  best: readonly FillCandidate[],
+  free: FreePlaces,
+): { readonly starts: readonly FillStart[]; readonly rest: readonly FillCandidate[] } {
+  const left = { ...free };
   const starts: FillStart[] = [];
-  for (const { wanted, due } of ranked) {
-    const line = lineOf(due);
-    if (left[line] <= 0) continue;
+  const rest: FillCandidate[] = [];
+  for (const candidate of best) {
+    const line = lineOf(candidate.due);
+    if (left[line] <= 0) {
+      rest.push(candidate);
+      continue;
+    }
     left[line]--;
-    starts.push({ wanted, line });
+    starts.push({ wanted: candidate.wanted, line });
   }
-  return starts;
+  return { starts, rest };
 }

@@ -20,7 +20,14 @@ import type { ChunkFetcher, FetchedFile } from './chunk-fetcher.ts';
 import { fillFigures, type FillFigures } from './fill-figures.ts';
 import { NEW_FILL, stepFill, type FillEvent, type FillState } from './fill-machine.ts';
 import { RateCredit, type FillPace, type HoldReason, type PaceLine } from './fill-pace.ts';
-import { chooseStarts, lineOf, type FillCandidate, type FillLine } from './fill-queue.ts';
+import {
+  chooseStarts,
+  lineOf,
+  ranked,
+  type FillCandidate,
+  type FillLine,
+  type FreePlaces,
+} from './fill-queue.ts';
 import { NO_MANIFEST, type ManifestSet, type Wanted } from './manifest-set.ts';
 import type { SourceBook } from './source-book.ts';
 
@@ -58,7 +65,7 @@ export interface FillerDeps {
   readonly log: Logger;
   readonly store: Pick<Store, 'find' | 'begin' | 'chunkList' | 'writeChunk' | 'settle'>;
   readonly fetcher: Pick<ChunkFetcher, 'chunkList' | 'run'>;
-  readonly book: Pick<SourceBook, 'look' | 'prefetch' | 'isAlone'>;
+  readonly book: Pick<SourceBook, 'look' | 'prefetch' | 'isAlone' | 'lacked'>;
   readonly pace: FillPace;
   readonly concurrency: number;
   /** How often the queue is looked at; simulations of many boxes look less often. */
@@ -76,6 +83,7 @@ export class Filler {
   #openStale = 0;
   #concurrency: number;
   readonly #active: Record<FillLine, number> = { peer: 0, tier: 0, origin: 0 };
+  #ready: readonly FillCandidate[] = []; // best first, as of the last look
   #isAsking = false;
   #askedNextAtMs = -Infinity;
   #askedAtMs = -Infinity;
@@ -178,18 +186,43 @@ export class Filler {
 
   #tick(): void {
     if (this.#isStopped) return;
+    const free = this.#places();
+    if (free === null) return;
+    const { candidates, toAsk } = this.#lookAhead();
+    this.#ready = ranked(candidates);
+    this.#startReady(free);
+    this.#askAbout(toAsk);
+  }
+
+  /** Free places of each line; null where there is none. */
+  #places(): FreePlaces | null {
     const limits = { near: this.#deps.pace.limit('near'), far: this.#deps.pace.limit('far') };
     this.#hold =
       limits.near.bps === 0 ? limits.near.why : limits.far.bps === 0 ? limits.far.why : null;
     const placesOf = (line: FillLine): number =>
       limits[paceLineOf(line)].bps === 0 ? 0 : this.#concurrency - this.#active[line];
     const free = { peer: placesOf('peer'), tier: placesOf('tier'), origin: placesOf('origin') };
-    if (free.peer <= 0 && free.tier <= 0 && free.origin <= 0) return;
-    const { candidates, toAsk } = this.#lookAhead();
-    for (const { wanted, line } of chooseStarts(candidates, free)) {
-      if (this.#step(wanted, { name: 'due' })) void this.#fill(wanted, line);
+    return free.peer <= 0 && free.tier <= 0 && free.origin <= 0 ? null : free;
+  }
+
+  /** A place came free: what was found ready a moment ago is taken before everything is looked through again. */
+  #next(): void {
+    if (this.#isStopped) return;
+    const free = this.#places();
+    if (free !== null && this.#startReady(free) === 0) this.#tick();
+  }
+
+  #startReady(free: FreePlaces): number {
+    const { starts, rest } = chooseStarts(this.#ready, free);
+    this.#ready = rest;
+    let started = 0;
+    for (const { wanted, line } of starts) {
+      if (!this.#manifest.files.has(wanted.fileId) || !this.#mayFetch(wanted, line)) continue;
+      if (!this.#step(wanted, { name: 'due' })) continue;
+      started++;
+      void this.#fill(wanted, line);
     }
-    this.#askAbout(toAsk);
+    return started;
   }
 
   /** The next open files: those that have a source now, and those whose sources should be asked for. */
@@ -286,6 +319,7 @@ export class Filler {
     this.#active[line]--;
     if (outcome.ok) this.#step(wanted, { name: outcome.value });
     else if (outcome.failure.code === 'nobody-has-it') {
+      this.#deps.book.lacked(wanted.fileId);
       this.#step(wanted, { name: 'deferred', why: 'nobody-has-it' });
     } else if (outcome.failure.code === 'no-source' && this.#isTurnOf(wanted)) {
       this.#step(wanted, { name: 'deferred', why: 'turn' });
@@ -293,7 +327,7 @@ export class Filler {
       this.#lastProblem = outcome.failure.detail;
       this.#step(wanted, { name: 'failed', code: outcome.failure.code });
     }
-    this.#tick();
+    this.#next();
   }
 
   /** No source was due any more when it was asked for: it waits its turn. */

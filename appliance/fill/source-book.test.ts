@@ -48,7 +48,7 @@ test('a viewer’s miss never waits, although fill asked for the file a moment b
   assert.deepEqual((await book.ranking(FILE_ID, 'miss')).sources, [PEER, ORIGIN]);
 });
 
-test('left alone, a box goes to the origin half an hour after others last gave it something, and at once for what is urgent', async () => {
+test('left alone, a box goes to the origin three hours after a master that moved last gave something, and soon for what is urgent', async () => {
   const clock = new SimulatedClock();
   let isPlaneUp = true;
   const first: FillSource = { ...PEER, id: 'before-box-1' };
@@ -81,8 +81,34 @@ test('left alone, a box goes to the origin half an hour after others last gave i
   }
   clock.advance(20_000);
   assert.deepEqual(kinds(true), ['peer', 'origin'], 'urgent');
-  clock.advance(29 * 60_000);
+  clock.advance(179 * 60_000);
   assert.deepEqual(kinds(), ['peer']);
-  clock.advance(61 * 60_000);
+  clock.advance(60_000);
   assert.deepEqual(kinds(), ['peer', 'origin'], 'nothing came for long: its master is gone');
+});
+
+test('left alone, a box whose four tiers lack a file asks four others the next time, and those again until then', async () => {
+  const tiers = Array.from({ length: 12 }, (_, at): FillSource => {
+    return { ...PEER, kind: 'tier', id: `tier-${at}` };
+  });
+  const gone = { code: 'gone', source: 'network', retry: 'same-source', detail: '' } as const;
+  const book = new SourceBook({
+    applianceId: 'box-1',
+    clock: new SimulatedClock(),
+    random: seededRandom(1),
+    remembered: tiers,
+    remember: () => {},
+    ask: () => Promise.resolve({ ok: false, failure: gone }),
+  });
+  await book.prefetch([FILE_ID], 'fill');
+  const asked = (): readonly string[] => book.look(FILE_ID).due.map(({ id }) => id);
+  const first = asked();
+  assert.equal(first.length, 4);
+  assert.deepEqual(asked(), first, 'who gave the chunk list is asked for the chunks');
+  const all = new Set(first);
+  for (let turn = 0; turn < 2; turn++) {
+    book.lacked(FILE_ID);
+    for (const id of asked()) all.add(id);
+  }
+  assert.equal(all.size, 12);
 });

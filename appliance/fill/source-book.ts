@@ -39,8 +39,9 @@ const FILES_ALONE_MAX = 2000;
 const FILES_PER_QUESTION_MAX = 256;
 /** For what must not wait behind a master: the manifest calls it urgent. */
 const URGENT_DELAY_MS_MAX = 15_000;
-/** Left alone, other tiers are asked this often. */
-const ALONE_TURN_MS = 15_000;
+/** Left alone: how long nothing may come from a master that moved when last heard of; rankings put such a one off for longer. */
+const AT_WORK_MS = 3 * 3600 * 1000;
+const NONE: readonly FillSource[] = [];
 const KIND_ORDER = { peer: 0, tier: 1, origin: 2 } as const;
 
 export interface SourceBookDeps {
@@ -51,6 +52,8 @@ export interface SourceBookDeps {
   /** What was known before a restart; and where new knowledge goes. */
   readonly remembered: readonly FillSource[];
   readonly remember: (sources: readonly FillSource[]) => void;
+  /** Files whose sources are remembered; simulations of many boxes remember fewer. */
+  readonly rankingsMax?: number;
 }
 
 export interface Ranking {
@@ -61,12 +64,15 @@ export interface Ranking {
 interface KnownAlone {
   readonly order: AloneOrder;
   readonly turn: number;
+  readonly holders: readonly FillSource[]; // as last ranked
   readonly sources: readonly FillSource[];
 }
 
 interface KnownRanking extends Ranking {
   readonly atMs: number;
   readonly holders: number;
+  readonly atOnce: readonly FillSource[]; // without a delay
+  readonly delayMsLeast: number; // of the others
 }
 
 /** What can be said of a file's sources without asking anybody. */
@@ -86,21 +92,38 @@ export interface LeftOut {
   readonly corruptChunks: number;
 }
 
-/** Whom the control plane called the file's master stays it; whoever was to wait still waits for that one a good while. */
+function withHolders(
+  others: readonly FillSource[],
+  holders: readonly FillSource[],
+): readonly FillSource[] {
+  const near = holders.filter(({ kind }) => kind !== 'origin');
+  const ids = new Set(near.map(({ id }) => id));
+  const origin = holders.find(({ kind }) => kind === 'origin');
+  const ranked =
+    origin === undefined ? others : others.map((source) => asRanked(source, origin.delayMs));
+  if (near.length === 0) return ranked;
+  return [...near, ...ranked.filter(({ id }) => !ids.has(id))].sort(
+    (a, b) => KIND_ORDER[a.kind] - KIND_ORDER[b.kind],
+  );
+}
+
+/**
+ * Whom the control plane called the file's master stays it. Whoever was to wait still waits: the longer where that one was at work when
+ * last heard of. All that is fetched from the origin at once is whole at about the same time, hours into the night.
+ */
 function asRanked(source: FillSource, originDelayMs: number): FillSource {
   if (source.kind !== 'origin') return source;
-  return { ...source, delayMs: originDelayMs === 0 ? 0 : Math.max(source.delayMs, PLACE_MS) };
+  if (originDelayMs === 0) return { ...source, delayMs: 0 };
+  const leastMs = originDelayMs >= AT_WORK_MS ? AT_WORK_MS : PLACE_MS;
+  return { ...source, delayMs: Math.max(source.delayMs, leastMs) };
 }
 
 export class SourceBook {
   readonly #deps: SourceBookDeps;
-  readonly #rankings = {
-    fill: new LRUCache<FileId, KnownRanking>({ max: RANKINGS_MAX }),
-    miss: new LRUCache<FileId, KnownRanking>({ max: RANKINGS_MAX }),
-  };
+  readonly #rankings: Readonly<Record<FetchPurpose, LRUCache<FileId, KnownRanking>>>;
   readonly #aloneRankings = new LRUCache<FileId, KnownAlone>({ max: FILES_ALONE_MAX });
   /** When each file was first asked for: a source with a delay is not used before (escalation). */
-  readonly #firstAskedMs = new LRUCache<FileId, number>({ max: RANKINGS_MAX });
+  readonly #firstAskedMs: LRUCache<FileId, number>;
   readonly #health = new Map<string, SourceHealth>();
   readonly #pace = new Map<string, SourcePace>();
   readonly #known = new Map<string, FillSource>();
@@ -111,6 +134,9 @@ export class SourceBook {
 
   constructor(deps: SourceBookDeps) {
     this.#deps = deps;
+    const max = deps.rankingsMax ?? RANKINGS_MAX;
+    this.#rankings = { fill: new LRUCache({ max }), miss: new LRUCache({ max }) };
+    this.#firstAskedMs = new LRUCache({ max });
     for (const source of deps.remembered) this.#known.set(source.id, source);
   }
 
@@ -135,7 +161,7 @@ export class SourceBook {
   }
 
   look(fileId: FileId, isUrgent = false): SourceLook {
-    const known = this.#rankings.fill.get(fileId);
+    const known = this.#rankings.fill.peek(fileId); // of hundreds of files, several times a second
     const due = this.#dueOf(fileId, known, isUrgent);
     const { clock } = this.#deps;
     return {
@@ -155,6 +181,14 @@ export class SourceBook {
   async prefetch(fileIds: readonly FileId[], purpose: FetchPurpose): Promise<void> {
     const wanted = fileIds.slice(0, FILES_PER_QUESTION_MAX);
     if (wanted.length > 0) await this.#ask(wanted, purpose);
+  }
+
+  /** Nobody who was asked has it. Left alone, the box asks other tiers the next time. */
+  lacked(fileId: FileId): void {
+    const known = this.#aloneRankings.get(fileId);
+    if (this.isAlone && known !== undefined) {
+      this.#rankAlone(fileId, known.holders, known, known.turn + 1);
+    }
   }
 
   /** Where the fleet's sources changed: what was ranked before is asked for again. */
@@ -238,42 +272,42 @@ export class SourceBook {
     const isAlone = this.#aloneSinceMs !== null;
     const isOld = known === undefined || nowMs - known.atMs >= RANKING_KEPT_MS;
     if (!isAlone && isOld) return [];
-    let firstMs = this.#firstAskedMs.get(fileId);
+    let firstMs = this.#firstAskedMs.peek(fileId);
     if (firstMs === undefined || nowMs - firstMs >= FIRST_ASKED_LIFE_MS) {
       firstMs = nowMs;
       this.#firstAskedMs.set(fileId, firstMs);
     }
     if (isAlone && !isUrgent) firstMs = Math.max(firstMs, this.#givenAtMs);
     if (isAlone) firstMs = Math.max(firstMs, this.#aloneSinceMs ?? 0);
-    const sources = isAlone ? this.#alone(fileId, known?.sources ?? []) : (known?.sources ?? []);
     const delayMsMax = isUrgent ? URGENT_DELAY_MS_MAX : Infinity;
-    const isSure = isAlone || (known !== undefined && nowMs - known.atMs < ESCALATION_SURE_MS);
-    return sources.filter(
-      ({ delayMs }) =>
-        delayMs === 0 || (isSure && nowMs >= firstMs + Math.min(delayMs, delayMsMax)),
-    );
+    const isPast = (delayMs: number): boolean => nowMs >= firstMs + Math.min(delayMs, delayMsMax);
+    if (isAlone) {
+      return this.#alone(fileId, known?.sources ?? NONE).filter(
+        ({ delayMs }) => delayMs === 0 || isPast(delayMs),
+      );
+    }
+    if (known === undefined) return [];
+    const isSure = nowMs - known.atMs < ESCALATION_SURE_MS;
+    if (!isSure || !isPast(known.delayMsLeast)) return known.atOnce;
+    return known.sources.filter(({ delayMs }) => delayMs === 0 || isPast(delayMs));
   }
 
-  /** Boxes that were said to hold the file stand first; the rest by the order that needs no one. */
+  /** The order that needs no one; boxes that were said to hold the file stand first. */
   #alone(fileId: FileId, holders: readonly FillSource[]): readonly FillSource[] {
-    const near = holders.filter(({ kind }) => kind !== 'origin');
-    const ids = new Set(near.map(({ id }) => id));
-    let others = this.#aloneRanking(fileId);
-    const origin = holders.find(({ kind }) => kind === 'origin');
-    if (origin !== undefined) others = others.map((source) => asRanked(source, origin.delayMs));
-    if (near.length === 0) return others;
-    return [...near, ...others.filter(({ id }) => !ids.has(id))].sort(
-      (a, b) => KIND_ORDER[a.kind] - KIND_ORDER[b.kind],
-    );
+    const known = this.#aloneRankings.get(fileId);
+    if (known !== undefined && known.holders === holders) return known.sources;
+    return this.#rankAlone(fileId, holders, known, known?.turn ?? 0);
   }
 
-  #aloneRanking(fileId: FileId): readonly FillSource[] {
-    const turn = Math.floor(this.#deps.clock.monotonicMs() / ALONE_TURN_MS);
-    const known = this.#aloneRankings.get(fileId);
-    if (known?.turn === turn) return known.sources;
+  #rankAlone(
+    fileId: FileId,
+    holders: readonly FillSource[],
+    known: KnownAlone | undefined,
+    turn: number,
+  ): readonly FillSource[] {
     const order = known?.order ?? orderAlone(this.#deps.applianceId, fileId, this.known());
-    const sources = rankAlone(order, turn);
-    this.#aloneRankings.set(fileId, { order, turn, sources });
+    const sources = withHolders(rankAlone(order, turn), holders);
+    this.#aloneRankings.set(fileId, { order, turn, holders, sources });
     return sources;
   }
 
@@ -291,8 +325,16 @@ export class SourceBook {
     const atMs = this.#deps.clock.monotonicMs();
     let isNew = false;
     for (const { fileId, titles, sources } of answer.files) {
-      const holders = sources.filter(({ kind }) => kind !== 'origin').length;
-      this.#rankings[purpose].set(fileId, { titles, sources, atMs, holders });
+      this.#rankings[purpose].set(fileId, {
+        titles,
+        sources,
+        atMs,
+        holders: sources.filter(({ kind }) => kind !== 'origin').length,
+        atOnce: sources.filter(({ delayMs }) => delayMs === 0),
+        delayMsLeast: Math.min(
+          ...sources.map(({ delayMs }) => (delayMs === 0 ? Infinity : delayMs)),
+        ),
+      });
       for (const source of sources) isNew = this.#meet(source) || isNew;
     }
     for (const source of answer.neighbours ?? []) isNew = this.#meet(source) || isNew;

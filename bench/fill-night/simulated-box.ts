@@ -41,6 +41,7 @@ export interface World {
 }
 
 const log = createLogger('simulation', 'silent');
+const RANKINGS_MAX = 4096;
 const ASK_AGAIN = { next: 8, rest: 8 };
 
 export class SimulatedBox {
@@ -70,6 +71,7 @@ export class SimulatedBox {
       ask: (request) => world.ask(this, request),
       remembered: [],
       remember: () => {},
+      rankingsMax: RANKINGS_MAX,
     });
     this.filler = new Filler({
       clock: world.clock,

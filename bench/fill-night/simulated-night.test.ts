@@ -32,8 +32,8 @@ test('the control plane dies ten minutes into the window: the boxes agree among 
   const night = await simulateNight(small({ planeDiesAfterSeconds: 600 }));
   assert.equal(night.complete, night.boxes);
   assert.ok(
-    night.originEgressRatio <= 2,
-    `egress ${night.originEgressRatio}: not one copy for each box`,
+    night.originEgressRatio <= 1.05,
+    `egress ${night.originEgressRatio}: they wait for whoever is at work`,
   );
 });
 

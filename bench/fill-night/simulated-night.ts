@@ -219,7 +219,9 @@ class Night implements World {
       const sources = rankSources(box.place, fileId, holders, ORIGIN, candidates, POLICY);
       return { fileId, titles: ['night'], sources: [...sources] };
     });
-    const neighbours = [...this.#neighboursOf(box.place.siteId)];
+    const neighbours = this.#neighboursOf(box.place.siteId).filter(
+      ({ id }) => id !== box.place.applianceId,
+    );
     return Promise.resolve(success({ version: 1, files, neighbours }));
   }
 

@@ -27,6 +27,7 @@ const CALL_MS_MAX = 20_000;
 const CONTROL_PORT = 7800;
 const CONTENT_PORT = 7810;
 const ADMIN_PORT = 7820; // on 127.0.0.1 of the place; boxes count up from it
+const ORPHANED_LOOK_MS = 500;
 const TOKEN_SECONDS = 24 * 3600;
 
 export interface FleetShape {
@@ -79,15 +80,34 @@ export class LinkedFleet implements AsyncDisposable {
     ROLES.map((role) => [role, randomBytes(24).toString('base64url')]),
   );
   readonly #password = randomBytes(24).toString('base64url');
+  readonly #orphaned: NodeJS.Timeout;
   #plans = 0;
 
   private constructor(shape: FleetShape, parent: string) {
     this.#shape = shape;
     this.directory = mkdtempSync(path.join(parent, 'nightfill-fleet-'));
     process.on('exit', this.#remove);
+    process.once('SIGTERM', () => process.exit(143));
+    process.once('SIGINT', () => process.exit(130));
+    // Inside its namespace the bench is a child: nobody tells it that its parent was stopped.
+    const startedBy = process.ppid;
+    this.#orphaned = setInterval(() => {
+      if (process.ppid !== startedBy) process.exit(1);
+    }, ORPHANED_LOOK_MS);
+    this.#orphaned.unref();
   }
 
-  readonly #remove = (): void => rmSync(this.directory, { recursive: true, force: true });
+  /** Also where somebody stopped the bench. */
+  readonly #remove = (): void => {
+    for (const { pid } of this.#servers) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // it had ended
+      }
+    }
+    rmSync(this.directory, { recursive: true, force: true });
+  };
 
   static async start(shape: FleetShape, parent = tmpdir()): Promise<LinkedFleet> {
     const fleet = new LinkedFleet(shape, parent);
@@ -101,6 +121,7 @@ export class LinkedFleet implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#orphaned);
     await Promise.all(this.#servers.splice(0).map((server) => server[Symbol.asyncDispose]()));
     this.#remove();
     process.off('exit', this.#remove);
