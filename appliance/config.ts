@@ -269,6 +269,11 @@ export const ApplianceConfigSchema = Type.Object(
       [Type.Literal('auto'), Type.Literal('portable'), Type.Literal('zero-copy')],
       { default: 'auto', description: 'auto: the fastest one that works on this machine' },
     ),
+    listeners: Type.Union([Type.Integer({ minimum: 1, maximum: 64 }), Type.Literal('auto')], {
+      default: 1,
+      description:
+        'serving threads with a listener each, for the plain listener with the zero-copy sender; auto: as many as the machine has cores. 1: no further thread, the cheapest for a small box',
+    }),
     hotCacheBytes: Type.Integer({
       minimum: 0,
       maximum: 1024 * GIB,
@@ -345,6 +350,11 @@ export function configProblems(config: ApplianceConfig): readonly string[] {
   const paths = new Set(config.volumes.map((volume) => volume.path));
   if (paths.size < config.volumes.length) {
     problems.push('/volumes: the same path comes twice: one directory is one volume');
+  }
+  if (config.sender === 'portable' && config.listeners !== 1) {
+    problems.push(
+      '/listeners: the portable sender has one listener: leave listeners out, or "sender": "auto"',
+    );
   }
   const { tls, listen: plain } = config;
   if (tls !== undefined && tls.listen.port !== 0) {

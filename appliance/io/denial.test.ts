@@ -19,12 +19,18 @@ function ask(url: string, agent: Agent): Promise<IncomingMessage> {
   });
 }
 
-for (const sender of ['portable', 'auto'] as const) {
+const SENDERS = [
+  ['portable', { sender: 'portable' }],
+  ['auto', { sender: 'auto' }],
+  ['two threads', { sender: 'auto', listeners: 2 }],
+] as const;
+
+for (const [sender, config] of SENDERS) {
   test(`a denied title is refused on a running keep-alive connection, its other title is served on (${sender})`, async () => {
     await using world = await World.open();
     world.origin.add(FILM);
     await world.controlPlane.plan(1, [{ ...entryOf(FILM, 'film'), titles: ['film', 'trailer'] }]);
-    const box = await world.start({ sender });
+    const box = await world.start(config);
     await until(() => box.store.holdings.count === 1, 'held');
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const url = await world.url('film', FILM.fileId);
@@ -54,7 +60,7 @@ for (const sender of ['portable', 'auto'] as const) {
     await using world = await World.open();
     world.origin.add(FILM);
     await world.controlPlane.plan(1, [entryOf(FILM, 'film')]);
-    const box = await world.start({ sender });
+    const box = await world.start(config);
     await until(() => box.store.holdings.count === 1, 'held');
     const url = await world.url('film', FILM.fileId);
     const response = await new Promise<IncomingMessage>((resolve, reject) => {

@@ -9,6 +9,7 @@ import { histogramText } from '../serve/log-histogram.ts';
 import type { QualityLedger } from '../serve/quality.ts';
 import type { SenderStats } from '../serve/sender.ts';
 import type { StoreFigures } from '../store/store.ts';
+import type { PoolFigures } from './listener-pool.ts';
 
 export interface MetricsSource {
   readonly heartbeat: Heartbeat | null;
@@ -20,6 +21,7 @@ export interface MetricsSource {
   readonly certificateNotAfterMs: number | null; // null: no TLS
   readonly quality: QualityLedger;
   readonly denials: DenyList;
+  readonly pool: PoolFigures | null; // null: one thread serves
   readonly hotChunks: { readonly hits: number; readonly misses: number };
 }
 
@@ -106,6 +108,19 @@ export function createMetrics(read: () => MetricsSource): () => Promise<MetricsP
     hit: source.hotChunks.hits,
     miss: source.hotChunks.misses,
   }));
+  counter(
+    'serving_thread_failures',
+    'Serving threads that ended with a bug and were replaced',
+    null,
+    (source) => ({ all: source.pool?.failures ?? 0 }),
+  );
+  counter(
+    'serving_thread_asked',
+    'Requests that serving threads did not decide alone',
+    null,
+    (source) => ({ all: source.pool?.asked ?? 0 }),
+  );
+  gauge('serving_threads', 'Threads that serve', (source) => source.pool?.threads ?? 1);
   gauge('connections', 'Open content connections', (source) => source.sender.connections);
   gauge('egress_bps', 'Bits per second sent', (source) => source.heartbeat?.load.egressBps ?? 0);
   gauge('files', 'Files in the catalogue, whole and partial', (source) => source.store.files);

@@ -6,9 +6,10 @@
  * With a certificate it speaks TLS 1.3 and 1.2 by node:tls: the same reads, the same limits, a handshake in front. A connection that must
  * be cut is then closed without close_notify, so that a short body is never taken for a whole one there either.
  */
+import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import { Socket, type AddressInfo } from 'node:net';
 import { codeOf, failed, success, type Outcome } from '#base/outcome.ts';
 import {
   listenFailure,
@@ -85,6 +86,7 @@ export class PortableSender implements Sender {
   #requests = 0;
   #bytesSent = 0;
   #isClosing = false;
+  #isClosed = false;
   #adoptsOnly = false;
   #isAdopting = false;
   #onEmpty: (() => void) | null = null;
@@ -160,8 +162,9 @@ export class PortableSender implements Sender {
    * For a sender that only adopts: node:http enforces its timeouts only while it listens somewhere. Here that is an abstract
    * unix socket on which every connection is refused.
    */
-  async listenForAdopted(name: string): Promise<Outcome<null>> {
+  async listenForAdopted(): Promise<Outcome<null>> {
     this.#adoptsOnly = true;
+    const name = `nightfill-${randomBytes(12).toString('hex')}`;
     const outcome = await new Promise<Outcome<null>>((resolve) => {
       this.#server.once('error', (error) =>
         resolve(failed(listenFailure({ address: `@${name}`, port: 0 }, codeOf(error), error))),
@@ -172,8 +175,15 @@ export class PortableSender implements Sender {
     return outcome;
   }
 
-  /** Takes over a connection that another sender accepted; what that one has read already must be unshifted. */
-  adopt(socket: Socket): void {
+  /** Takes over a connection that another sender accepted, with what that one has read of it. `onGone`: it is closed. */
+  adopt(fd: number, bytes: Uint8Array, onGone?: () => void): void {
+    const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+    if (onGone !== undefined) socket.once('close', onGone);
+    if (this.#isClosed) {
+      socket.destroy();
+      return;
+    }
+    socket.unshift(bytes);
     this.#isAdopting = true;
     this.#server.emit('connection', socket);
     this.#isAdopting = false;
@@ -215,6 +225,7 @@ export class PortableSender implements Sender {
       });
     }
     clearTimeout(grace);
+    this.#isClosed = true;
     if (this.#watch !== null) clearInterval(this.#watch);
   }
 

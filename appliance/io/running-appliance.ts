@@ -138,7 +138,6 @@ class Box implements RunningAppliance {
   #time;
   #told = NOTHING_TOLD;
   #grant: string | null = null;
-  #answersServed = 0;
   #isStarting = true;
   #warmingUp: Promise<void> = Promise.resolve();
   #isStopping = false;
@@ -387,7 +386,7 @@ class Box implements RunningAppliance {
     const { config } = this.#deps;
     this.#serving = new Serving({
       ...this.#deps,
-      nowSeconds: () => Math.floor(this.nowMs() / 1000),
+      nowMs: () => this.nowMs(),
       keys: () => this.#keys.current(),
       denials: this.denials,
       store: this.#store,
@@ -396,11 +395,7 @@ class Box implements RunningAppliance {
       counters: this.#counters,
       views: this.#views,
       listingText: (titleId) => this.#keptListing(titleId),
-      onServed: (fileId, index) => {
-        if (++this.#answersServed % config.integrity.sampleOneIn === 0) {
-          this.#integrity.sample(fileId, index);
-        }
-      },
+      sample: (fileId, index) => this.#integrity.sample(fileId, index),
     });
     await this.#serving.listen();
     const metrics = createMetrics(() => ({
@@ -410,6 +405,7 @@ class Box implements RunningAppliance {
       missFlights: this.#missPath.flights,
       isConnected: this.#heartbeats.isConnected,
       hotChunks: this.#serving.hotChunks,
+      pool: this.#serving.pool,
       gate: this.#serving.gate,
       certificateNotAfterMs: this.#serving.certificateNotAfterMs,
       quality: this.#serving.quality,

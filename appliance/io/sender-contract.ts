@@ -81,14 +81,20 @@ interface Parsed {
   readonly body: Buffer;
 }
 
-export function senderContract(name: string, make: MakeSender, dialTo: Dial = dial): void {
+/** `asksLater`: its thread hears of a withdrawal a moment later, not before the next write. */
+export function senderContract(
+  name: string,
+  make: MakeSender,
+  dialTo: Dial = dial,
+  asksLater = false,
+): void {
   describe(`sender contract: ${name}`, { concurrency: false }, () => {
     const world = new World(make, dialTo);
     before(() => world.open());
     after(() => world.close());
     deliveryCases(world);
     connectionCases(world);
-    faultCases(world);
+    faultCases(world, asksLater);
   });
 }
 
@@ -153,6 +159,7 @@ function deliveryCases(world: World): void {
     assert.equal(got.fields.get('content-length'), String(FILE_BYTES));
     const again = await box.askHead('HEAD /whole HTTP/1.1\r\nHost: box\r\n\r\n');
     assert.equal(again.status, 200, 'the connection goes on');
+    await until(() => answer.endings.length === 2);
     assert.deepEqual(answer.endings, ['complete', 'complete']);
   });
 
@@ -317,7 +324,7 @@ function connectionCases(world: World): void {
   });
 }
 
-function faultCases(world: World): void {
+function faultCases(world: World, asksLater: boolean): void {
   test('a client that goes away mid-body ends the answer once, as aborted', async () => {
     const answers: Recorded[] = [];
     await using box = await world.serve(() => {
@@ -392,7 +399,8 @@ function faultCases(world: World): void {
       await until(() => answer.endings.length > 0);
       assert.deepEqual(answer.endings, ['withdrawn']);
       assert.ok(answer.sentBytes < FILE_BYTES * 64);
-      assert.ok(answer.sentBytes - sentBefore <= 1024 * 1024, 'the write under way at most');
+      const late = answer.sentBytes - sentBefore;
+      assert.ok(asksLater || late <= 1024 * 1024, 'the write under way at most');
       await until(() => box.sender.stats().connections === 0);
     });
   }
@@ -407,7 +415,7 @@ function faultCases(world: World): void {
     const status = await box.statusBeforeClose();
     assert.ok(status === 431 || status === null, `status ${status}`);
     assert.equal(asked, 0);
-    assert.equal(box.sender.stats().cut['header-limit'], 1);
+    await until(() => box.sender.stats().cut['header-limit'] === 1);
   });
 
   test('half a header is not waited for longer than the limit', async () => {
@@ -417,7 +425,7 @@ function faultCases(world: World): void {
     });
     await box.send('GET / HTTP/1.1\r\nHost: b');
     await box.closed();
-    assert.equal(box.sender.stats().cut['header-limit'], 1);
+    await until(() => box.sender.stats().cut['header-limit'] === 1);
   });
 
   test('what is no HTTP is refused and closed', async () => {
@@ -438,7 +446,7 @@ function faultCases(world: World): void {
     await box.send('GET / HTTP/1.1\r\nHost: box\r\n\r\n');
     await until(() => answer.endings.length > 0);
     assert.deepEqual(answer.endings, ['slow']);
-    assert.equal(box.sender.stats().cut['slow-client'], 1);
+    await until(() => box.sender.stats().cut['slow-client'] === 1);
   });
 
   test('a client that reads a byte now and then is cut, and its answer ends as slow', async () => {
@@ -457,7 +465,7 @@ function faultCases(world: World): void {
       clearInterval(sips);
     }
     assert.deepEqual(answer.endings, ['slow']);
-    assert.equal(box.sender.stats().cut['slow-client'], 1);
+    await until(() => box.sender.stats().cut['slow-client'] === 1);
   });
 
   test('a connection above the limit is closed at once and the others go on', async () => {
@@ -473,7 +481,7 @@ function faultCases(world: World): void {
       second.resume();
     });
     assert.equal((await box.askHead('GET / HTTP/1.1\r\nHost: box\r\n\r\n')).status, 204);
-    assert.equal(box.sender.stats().cut['connections-full'], 1);
+    await until(() => box.sender.stats().cut['connections-full'] === 1);
   });
 }
 

@@ -5,6 +5,7 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Clock } from '#base/clock.ts';
+import type { Linux } from '#base/io/linux.ts';
 import type { Logger } from '#base/log.ts';
 import type { Outcome } from '#base/outcome.ts';
 import type { Random } from '#base/random.ts';
@@ -12,24 +13,27 @@ import type { KeyRing } from '#control-plane/contract.ts';
 import type { FileId } from '#upstream/contract.ts';
 import type { ApplianceConfig } from '../config.ts';
 import type { BelongingRegister } from '../fill/belonging.ts';
+import { MissBody } from '../fill/miss-body.ts';
 import type { MissPath } from '../fill/miss-path.ts';
 import { RateMeter } from '../report/rate-meter.ts';
 import { admittedShare, OPEN, stepGate, type Gate } from '../serve/admission-gate.ts';
 import { Answers } from '../serve/answers.ts';
-import { ContentHandler } from '../serve/content-handler.ts';
+import { ContentHandler, type Hit } from '../serve/content-handler.ts';
 import type { Counters } from '../serve/counters.ts';
 import type { DenyRegister } from '../serve/deny-list.ts';
 import { DRAIN_MS_DEFAULT, DrainWatch, type DrainProgress } from '../serve/drain-watch.ts';
 import { GrantVerdicts, PeerBudget } from '../serve/grant-verdicts.ts';
 import { QualityLedger } from '../serve/quality.ts';
-import type { CutReason, ListenAddress, Sender, SenderStats } from '../serve/sender.ts';
+import type { Answer, CutReason, ListenAddress, Sender, SenderStats } from '../serve/sender.ts';
+import { addTally } from '../serve/tally.ts';
 import type { ViewLedger } from '../serve/view-ledger.ts';
 import { ViewerVerdicts } from '../serve/viewer-verdicts.ts';
 import type { Store } from '../store/store.ts';
 import { CertificateWatch, expiryProblem, readCertificate } from './certificate.ts';
 import { HotChunks } from './hot-chunks.ts';
+import { ListenerPool, type PoolFigures } from './listener-pool.ts';
 import { PortableSender } from './portable-sender.ts';
-import { chooseSender } from './zero-copy-choice.ts';
+import { chooseSender, listenersOf, type MakePool } from './zero-copy-choice.ts';
 
 const PEER_ANSWERS_MAX = 256;
 
@@ -38,7 +42,7 @@ export interface ServingDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  readonly nowSeconds: () => number; // trusted
+  readonly nowMs: () => number; // trusted
   readonly keys: () => KeyRing | null;
   readonly store: Store;
   readonly belonging: BelongingRegister;
@@ -47,7 +51,8 @@ export interface ServingDeps {
   readonly counters: Counters;
   readonly views: ViewLedger;
   readonly listingText: (titleId: string) => string | null;
-  readonly onServed: (fileId: FileId, chunkIndex: number) => void;
+  /** A chunk that a viewer was served is to be read back. */
+  readonly sample: (fileId: FileId, chunkIndex: number) => void;
 }
 
 /** Of the last second. */
@@ -68,6 +73,10 @@ export class Serving {
   readonly #requests = new RateMeter();
   readonly #loopDelay = monitorEventLoopDelay({ resolution: 20 });
   readonly #drain = new DrainWatch();
+  #pool: ListenerPool | null = null; // the sender, where it has several threads
+  readonly #hits = new WeakMap<Answer, Hit>();
+  #keysVersion = -1;
+  #answersServed = 0;
   #gate: Gate = OPEN;
   #servingBps: number;
   #content: ListenAddress = { address: '', port: 0 };
@@ -79,10 +88,25 @@ export class Serving {
     this.#deps = deps;
     this.#servingBps = config.servingBps;
     this.hotChunks = new HotChunks(config.hotCacheBytes);
-    const handler = this.#handler();
+    const listeners = listenersOf(config.listeners);
+    const handler = this.#handler(listeners > 1);
+    const makePool: MakePool = (count, linux, portable) => {
+      this.#pool = this.#makePool(count, linux, portable, handler.handle);
+      return this.#pool;
+    };
     this.#sender = orThrow(
-      chooseSender(config.sender, handler.handle, config.limits, this.hotChunks),
+      chooseSender(
+        config.sender,
+        handler.handle,
+        config.limits,
+        this.hotChunks,
+        listeners,
+        makePool,
+      ),
     );
+    if (listeners > 1 && this.#pool === null) {
+      log.warn({ event: 'one-listener', listeners }, 'only the zero-copy sender has more than one');
+    }
     if (config.tls === undefined) {
       this.#tls = null;
       this.#certificate = null;
@@ -97,10 +121,21 @@ export class Serving {
     );
   }
 
-  #handler(): ContentHandler {
-    const { config, clock, random, nowSeconds, keys } = this.#deps;
+  /** `isLent`: what is found for a hit may be passed on to serving threads. */
+  #handler(isLent: boolean): ContentHandler {
+    const { config, clock, random, nowMs, keys, store, missPath } = this.#deps;
+    const nowSeconds = (): number => Math.floor(nowMs() / 1000);
     return new ContentHandler({
       ...this.#deps,
+      nowSeconds,
+      accessed: (fileId, bytes) => this.#accessed(fileId, bytes),
+      missBody: (missed, start, endInclusive) =>
+        new MissBody(store, missPath, missed, start, endInclusive),
+      onServed: (fileId, chunkIndex) => {
+        const { sampleOneIn } = config.integrity;
+        if (++this.#answersServed % sampleOneIn === 0) this.#deps.sample(fileId, chunkIndex);
+      },
+      onHit: isLent ? (answer, hit) => void this.#hits.set(answer, hit) : null,
       answers: new Answers(config.applianceId),
       verdicts: new ViewerVerdicts(clock, random, keys, nowSeconds),
       grants: new GrantVerdicts(config.applianceId, keys, nowSeconds),
@@ -120,9 +155,60 @@ export class Serving {
     });
   }
 
+  #makePool(
+    listeners: number,
+    linux: Linux,
+    portable: PortableSender,
+    handle: ContentHandler['handle'],
+  ): ListenerPool {
+    const { config, clock, log, store, counters, views, nowMs, sample } = this.#deps;
+    const ledgers = { counters, views, quality: this.quality };
+    return new ListenerPool({
+      applianceId: config.applianceId,
+      listeners,
+      clock,
+      log,
+      handle,
+      limits: config.limits,
+      linux,
+      portable,
+      sampleOneIn: config.integrity.sampleOneIn,
+      hitOf: (answer) => this.#hits.get(answer),
+      retain: (file) => store.retain(file),
+      release: (file) => store.release(file),
+      counted: (tally, underWayBefore) => {
+        addTally(ledgers, tally, Math.floor(nowMs() / 1000));
+        counters.viewersUnderWay += tally.viewersUnderWay - underWayBefore;
+        for (const [fileId, bytes] of tally.accessed) this.#accessed(fileId, bytes);
+      },
+      kept: (session) => {
+        if (this.#drain.isDraining) this.#drain.note(session, clock.monotonicMs());
+      },
+      sample,
+    });
+  }
+
+  #accessed(fileId: FileId, bytes: number): void {
+    const { store } = this.#deps;
+    const entry = store.find(fileId);
+    if (entry !== undefined) store.accessed(entry, bytes);
+  }
+
+  /** Tells serving threads what holds now. */
+  #stand(): void {
+    if (this.#pool === null) return;
+    const { clock, denials, keys, nowMs } = this.#deps;
+    const keysVersion = keys()?.version ?? 0;
+    if (keysVersion !== this.#keysVersion) this.#pool.forgetPasses();
+    this.#keysVersion = keysVersion;
+    this.#pool.stand(this.#gate, denials.current, nowMs() - clock.monotonicMs());
+  }
+
   /** From here on viewers are served. Throws where an address cannot be bound. */
   async listen(): Promise<void> {
-    const { config } = this.#deps;
+    const { config, denials } = this.#deps;
+    this.#stand();
+    denials.onChange(() => this.#stand());
     this.#content = orThrow(await this.#sender.listen(config.listen));
     if (config.tls !== undefined && this.#tls !== null) {
       const bound = await this.#tls.listen(config.tls.listen);
@@ -155,6 +241,11 @@ export class Serving {
 
   get gate(): Gate {
     return this.#gate;
+  }
+
+  /** Null where one thread serves. */
+  get pool(): PoolFigures | null {
+    return this.#pool?.figures ?? null;
   }
 
   /** Of all listeners. */
@@ -205,7 +296,8 @@ export class Serving {
   /** Answers how far the event loop lagged since the last look. */
   #stepGate(egressBps: number): number {
     const { clock, config, store } = this.#deps;
-    const loopDelayMs = this.#loopDelay.max / 1e6;
+    const threadsMs = this.#pool?.takeLoopDelayMs() ?? 0;
+    const loopDelayMs = Math.max(this.#loopDelay.max / 1e6, threadsMs);
     this.#loopDelay.reset();
     const nowMs = clock.monotonicMs();
     const probes = store
@@ -226,6 +318,7 @@ export class Serving {
       },
       nowMs,
     );
+    this.#stand();
     return loopDelayMs;
   }
 

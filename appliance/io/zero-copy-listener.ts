@@ -30,6 +30,7 @@ export class ZeroCopyListener {
   #fd = -1;
   #epoll = -1;
   #isResting = false;
+  #isOwned = true;
 
   constructor(linux: Linux) {
     this.#linux = linux;
@@ -39,8 +40,19 @@ export class ZeroCopyListener {
     return this.#fd >= 0;
   }
 
-  /** `isShared`: several processes listen on one address, and the kernel spreads connections over them. */
-  bind(at: ListenAddress, isShared: boolean): Outcome<ListenAddress> {
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** A socket that listens already and that somebody else closes. */
+  use(fd: number): Outcome<ListenAddress> {
+    this.#fd = fd;
+    this.#isOwned = false;
+    return success(this.#linux.localAddress(fd) ?? { address: '', port: 0 });
+  }
+
+  /** `isShared`: several sockets listen on one address, and the kernel spreads connections over them. */
+  bind(at: ListenAddress, isShared = false): Outcome<ListenAddress> {
     const linux = this.#linux;
     const fd = linux.tcpSocket(at.address);
     if (fd < 0) return failed(listenFailure(at, getSystemErrorName(fd), fd));
@@ -94,8 +106,15 @@ export class ZeroCopyListener {
     this.#linux.epollAdd(this.#epoll, this.#fd, EPOLLIN, LISTENER_SLOT, 0);
   }
 
+  /** Whoever dials from now on is refused; who uses the descriptor may go on doing so until `close`. */
+  stop(): void {
+    if (this.#fd >= 0) this.#linux.stopListening(this.#fd);
+  }
+
   close(): void {
-    if (this.#fd >= 0) this.#linux.close(this.#fd);
+    if (this.#fd < 0) return;
+    if (this.#isOwned) this.#linux.close(this.#fd);
+    else this.#linux.epollDelete(this.#epoll, this.#fd);
     this.#fd = -1;
   }
 }

@@ -2,36 +2,28 @@
  * The sender that copies nothing: its own listening socket, requests parsed here, bodies by sendfile, all in Node's own event loop.
  *
  * Sockets live in one inner epoll set, edge-triggered; that set's descriptor is watched by one uv_poll, so that no epoll_ctl happens per
- * request and Node's timers, promises and other servers keep running. Whatever is not the plain common case goes to the portable sender,
- * with the bytes already read.
+ * request and Node's timers, promises and other servers keep running. Whatever is not the plain common case goes to its adopter
+ * (node:http), with the bytes already read.
  *
  * Invariants: (1) an event acts on the connection that it was registered for: slot and generation, never a bare descriptor
  *             (2) one connection gets at most TURN_BYTES_MAX and pipelinedMax requests per turn, then the others
  *             (3) nothing that needs ticks or promises happens inside a native callback: it waits for the next immediate
- *             (4) the connections here and at the portable sender together are at most connectionsMax
+ *             (4) the connections here and at the adopter together are at most connectionsMax
  */
-import { randomBytes } from 'node:crypto';
-import { Socket } from 'node:net';
 import {
-  EAGAIN,
   EPOLLERR,
   EPOLLET,
   EPOLLHUP,
   EPOLLIN,
   EPOLLOUT,
   EPOLLRDHUP,
-  MSG_TRUNC,
-  SO_LINGER,
-  SOL_SOCKET,
   type EpollEvents,
-  type NativeMemory,
 } from '#base/io/linux-abi.ts';
 import type { Linux, Watch } from '#base/io/linux.ts';
 import { assert, type Outcome } from '#base/outcome.ts';
 import type {
   Answer,
   CutReason,
-  Ending,
   Handler,
   ListenAddress,
   Sender,
@@ -39,11 +31,11 @@ import type {
   SenderStats,
 } from '../serve/sender.ts';
 import { judgeDelivery } from '../serve/zero-copy-delivery.ts';
-import { headText, REQUEST_TIMEOUT_TEXT } from '../serve/zero-copy-head.ts';
-import type { PortableSender } from './portable-sender.ts';
+import { headText } from '../serve/zero-copy-head.ts';
 import { BodyMover } from './zero-copy-body.ts';
 import { ColdReader } from './zero-copy-cold.ts';
 import { ConnectionTable, type ZeroCopyConnection } from './zero-copy-connection.ts';
+import { ConnectionEnds } from './zero-copy-ends.ts';
 import { LISTENER_SLOT, ZeroCopyListener } from './zero-copy-listener.ts';
 import { RequestReader } from './zero-copy-reader.ts';
 
@@ -52,9 +44,28 @@ const EVENTS_PER_TURN = 256;
 const LINGER_MS_MAX = 1000; // for a client to read a last answer before the connection is closed
 const DATE_MS_MAX = 500; // age of the Date that answers carry
 
+/** Takes over the connections whose requests are not plain. */
+export interface Adopter {
+  listenForAdopted(): Promise<Outcome<null>>;
+  /** `bytes` were read of it and are the adopter's now. Called outside of native callbacks. */
+  adopt(fd: number, bytes: Buffer): void;
+  readonly connectionCount: number;
+  stats(): SenderStats;
+  close(graceMs: number): Promise<void>;
+}
+
+/** How many connections there may be, where that is not this sender's alone to say. */
+export interface Room {
+  hasRoom(): boolean;
+  entered(): void;
+  left(): void; // closed here, not handed over
+}
+
 export interface ZeroCopyOptions {
-  /** Several processes listen on one address, and the kernel spreads connections over them. */
-  readonly reusePort?: boolean;
+  /** A socket that listens already, and is its owner's to close: `listen` binds nothing. */
+  readonly listenFd?: number;
+  /** Absent: this sender's connections and its adopter's, up to connectionsMax. */
+  readonly room?: Room;
 }
 
 export class ZeroCopySender implements Sender {
@@ -62,13 +73,14 @@ export class ZeroCopySender implements Sender {
   readonly #handle: Handler;
   readonly #limits: SenderLimits;
   readonly #linux: Linux;
-  readonly #portable: PortableSender;
+  readonly #adopter: Adopter;
+  readonly #room: Room;
   readonly #options: ZeroCopyOptions;
   readonly #mover: BodyMover;
   readonly #events: EpollEvents;
-  readonly #scratch: NativeMemory;
   readonly #cold: ColdReader;
   readonly #reader: RequestReader;
+  readonly #ends: ConnectionEnds;
   readonly #table = new ConnectionTable();
   readonly #cut: Record<CutReason, number> = {
     'connections-full': 0,
@@ -92,40 +104,53 @@ export class ZeroCopySender implements Sender {
   #date = '';
   #dateMs = -Infinity;
 
-  /** `portable` must be this sender's own: it is opened and closed with it. */
+  /** `adopter` must be this sender's own: it is opened and closed with it. */
   constructor(
     handle: Handler,
     limits: SenderLimits,
     linux: Linux,
-    portable: PortableSender,
+    adopter: Adopter,
     options: ZeroCopyOptions = {},
   ) {
     this.#handle = handle;
     this.#limits = limits;
     this.#linux = linux;
-    this.#portable = portable;
+    this.#adopter = adopter;
     this.#options = options;
+    this.#room = options.room ?? {
+      hasRoom: () => this.#connections < limits.connectionsMax,
+      entered: () => {},
+      left: () => {},
+    };
     this.#cold = new ColdReader(linux);
     this.#mover = new BodyMover(linux, this.#cold);
     this.#reader = new RequestReader(linux, limits.headerBytesMax);
     this.#listener = new ZeroCopyListener(linux);
     this.#events = linux.epollEvents(EVENTS_PER_TURN);
-    this.#scratch = linux.memory(64 * 1024);
+    this.#ends = new ConnectionEnds(
+      linux,
+      this.#cold,
+      this.#table,
+      () => this.#room.left(),
+      () => {
+        if (this.#isEmpty) this.#onEmpty?.();
+      },
+    );
   }
 
   async listen(at: ListenAddress): Promise<Outcome<ListenAddress>> {
     const linux = this.#linux;
-    const bound = this.#listener.bind(at, this.#options.reusePort === true);
+    const { listenFd } = this.#options;
+    const bound = listenFd === undefined ? this.#listener.bind(at) : this.#listener.use(listenFd);
     if (!bound.ok) return bound;
-    const adopting = await this.#portable.listenForAdopted(
-      `nightfill-${randomBytes(12).toString('hex')}`,
-    );
+    const adopting = await this.#adopter.listenForAdopted();
     if (!adopting.ok) {
       this.#listener.close();
       return adopting;
     }
     this.#epoll = linux.epollCreate();
     assert(this.#epoll >= 0, 'an epoll descriptor');
+    this.#ends.use(this.#epoll);
     this.#listener.watch(this.#epoll);
     this.#watch = linux.watchReadable(this.#epoll, () => this.#turn());
     this.#ticks = setInterval(() => this.#tick(), tickPeriodMs(this.#limits));
@@ -134,13 +159,13 @@ export class ZeroCopySender implements Sender {
   }
 
   stats(): SenderStats {
-    const portable = this.#portable.stats();
-    const cut = { ...portable.cut };
+    const adopted = this.#adopter.stats();
+    const cut = { ...adopted.cut };
     for (const reason of Object.keys(this.#cut) as CutReason[]) cut[reason] += this.#cut[reason];
     return {
-      connections: this.#table.count + this.#handedOver.length + portable.connections,
-      requests: this.#requests + portable.requests,
-      bytesSent: this.#bytesSent + portable.bytesSent,
+      connections: this.#table.count + this.#handedOver.length + adopted.connections,
+      requests: this.#requests + adopted.requests,
+      bytesSent: this.#bytesSent + adopted.bytesSent,
       cut,
     };
   }
@@ -153,13 +178,13 @@ export class ZeroCopySender implements Sender {
       this.#onEmpty = resolve;
     });
     for (const connection of this.#table.all()) {
-      if (connection.phase === 'idle') this.#close(connection);
+      if (connection.phase === 'idle') this.#ends.close(connection);
     }
     const grace = setTimeout(() => {
-      for (const connection of this.#table.all()) this.#drop(connection, 'closed');
+      for (const connection of this.#table.all()) this.#ends.drop(connection, 'closed');
     }, graceMs);
-    if (!this.#isEmpty) await Promise.all([empty, this.#portable.close(graceMs)]);
-    else await this.#portable.close(graceMs);
+    if (!this.#isEmpty) await Promise.all([empty, this.#adopter.close(graceMs)]);
+    else await this.#adopter.close(graceMs);
     clearTimeout(grace);
     if (this.#ticks !== null) clearInterval(this.#ticks);
     await this.#watch?.close();
@@ -189,8 +214,8 @@ export class ZeroCopySender implements Sender {
 
   #happened(connection: ZeroCopyConnection, mask: number): void {
     if ((mask & (EPOLLERR | EPOLLHUP)) !== 0) {
-      if (connection.phase === 'lingering') this.#close(connection);
-      else this.#drop(connection, 'aborted');
+      if (connection.phase === 'lingering') this.#ends.close(connection);
+      else this.#ends.drop(connection, 'aborted');
       return;
     }
     if ((mask & EPOLLIN) !== 0) connection.isReadable = true;
@@ -201,8 +226,9 @@ export class ZeroCopySender implements Sender {
 
   #accept(): void {
     this.#cut['connections-full'] += this.#listener.accept(
-      () => this.#connections < this.#limits.connectionsMax,
+      () => this.#room.hasRoom(),
       (fd, remoteAddress) => {
+        this.#room.entered();
         const connection = this.#table.add(fd, remoteAddress, this.#nowMs);
         const mask = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
         this.#linux.epollAdd(this.#epoll, fd, mask, connection.slot, connection.generation);
@@ -210,9 +236,9 @@ export class ZeroCopySender implements Sender {
     );
   }
 
-  /** Here and at the portable sender. */
+  /** Here and at the adopter. */
   get #connections(): number {
-    return this.#table.count + this.#handedOver.length + this.#portable.connectionCount;
+    return this.#table.count + this.#handedOver.length + this.#adopter.connectionCount;
   }
 
   /** Goes on until it must wait: for the client, the handler, a source, or its next turn. */
@@ -231,13 +257,14 @@ export class ZeroCopySender implements Sender {
             case 'not-plain':
               return this.#handOver(connection);
             case 'closed':
-              return this.#close(connection);
+              return this.#ends.close(connection);
             case 'wait':
               return;
           }
           break;
         case 'sending': {
-          if (connection.answer?.isWithdrawn() === true) return this.#drop(connection, 'withdrawn');
+          if (connection.answer?.isWithdrawn() === true)
+            return this.#ends.drop(connection, 'withdrawn');
           const before = connection.bodySent;
           const pushed = this.#mover.push(connection, budget, this.#nowMs);
           budget -= connection.bodySent - before;
@@ -248,14 +275,14 @@ export class ZeroCopySender implements Sender {
           }
           if (pushed === 'spent') return this.#later(connection);
           if (pushed === 'cold') return this.#readCold(connection);
-          if (pushed === 'gone') return this.#drop(connection, 'aborted');
-          if (pushed === 'failed') return this.#drop(connection, 'failed');
+          if (pushed === 'gone') return this.#ends.drop(connection, 'aborted');
+          if (pushed === 'failed') return this.#ends.drop(connection, 'failed');
           if (connection.stream !== null) return this.#pull(connection);
           this.#finish(connection);
           break;
         }
         case 'lingering':
-          return this.#discard(connection);
+          return this.#ends.discard(connection);
         default:
           return; // a promise or a read wakes it
       }
@@ -321,7 +348,7 @@ export class ZeroCopySender implements Sender {
     connection.windowSinceMs = this.#nowMs;
     connection.windowBytes = 0;
     const head = headText(answer, this.#date, this.#isClosing);
-    if (!this.#mover.begin(connection, answer, head)) this.#drop(connection, 'aborted');
+    if (!this.#mover.begin(connection, answer, head)) this.#ends.drop(connection, 'aborted');
   }
 
   #pull(connection: ZeroCopyConnection): void {
@@ -333,7 +360,7 @@ export class ZeroCopySender implements Sender {
       if (connection.answer !== answer || connection.phase !== 'pulling') return; // it was dropped
       this.#now();
       if (!outcome.ok) {
-        this.#drop(connection, 'failed');
+        this.#ends.drop(connection, 'failed');
         return;
       }
       connection.phase = 'sending';
@@ -364,7 +391,7 @@ export class ZeroCopySender implements Sender {
       connection.phase = 'sending';
       if (!result.ok) {
         file.readFailed(result.offset, result.code);
-        this.#drop(connection, 'failed');
+        this.#ends.drop(connection, 'failed');
         return;
       }
       connection.cold = result.slice;
@@ -378,32 +405,26 @@ export class ZeroCopySender implements Sender {
     const { answer } = connection;
     assert(answer !== null, 'an answer was sent');
     if (answer.body !== null && connection.bodySent !== answer.contentLength) {
-      this.#drop(connection, 'failed');
+      this.#ends.drop(connection, 'failed');
       return;
     }
     connection.answer = null;
     connection.phase = 'idle';
     connection.sinceMs = this.#nowMs;
     answer.ended('complete');
-    if (this.#isClosing) this.#linger(connection);
+    if (this.#isClosing) this.#ends.linger(connection, this.#nowMs);
   }
 
   /** What is not plain is node:http's, with every byte that was read of it. */
   #handOver(connection: ZeroCopyConnection): void {
     assert(connection.input !== null, 'there is something to hand over');
     const bytes = Buffer.from(connection.input.subarray(connection.inputAt));
-    this.#linux.epollDelete(this.#epoll, connection.fd);
-    this.#handedOver.push({ fd: connection.fd, bytes });
-    this.#forget(connection);
+    this.#handedOver.push({ fd: this.#ends.letGo(connection), bytes });
     this.#soon();
   }
 
   #adoptHandedOver(): void {
-    for (const { fd, bytes } of this.#handedOver.splice(0)) {
-      const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
-      socket.unshift(bytes);
-      this.#portable.adopt(socket);
-    }
+    for (const { fd, bytes } of this.#handedOver.splice(0)) this.#adopter.adopt(fd, bytes);
   }
 
   // ---------------------------------------------------------------- ends
@@ -429,18 +450,18 @@ export class ZeroCopySender implements Sender {
       if (quietMs < (isFresh ? headersTimeoutMs : keepAliveTimeoutMs)) return;
       if (isMidHead) {
         this.#cut['header-limit']++;
-        this.#sendTimeout(connection);
+        this.#ends.timeOut(connection, this.#nowMs);
       } else {
-        this.#close(connection);
+        this.#ends.close(connection);
       }
     } else if (connection.phase === 'lingering') {
-      if (quietMs >= LINGER_MS_MAX) this.#close(connection);
+      if (quietMs >= LINGER_MS_MAX) this.#ends.close(connection);
     } else if (connection.phase === 'sending' && connection.isBlocked) {
       const bytes = connection.bodySent - connection.windowBytes;
       const verdict = judgeDelivery(connection.windowSinceMs, bytes, this.#nowMs, this.#limits);
       if (verdict === 'cut') {
         this.#cut['slow-client']++;
-        this.#drop(connection, 'slow');
+        this.#ends.drop(connection, 'slow');
         return;
       }
       if (verdict === 'new-window') {
@@ -448,7 +469,7 @@ export class ZeroCopySender implements Sender {
         connection.windowBytes = connection.bodySent;
       }
       if (connection.answer?.isWithdrawn() === true) {
-        this.#drop(connection, 'withdrawn');
+        this.#ends.drop(connection, 'withdrawn');
         return;
       }
       if (connection.cold !== null && this.#cold.isShort) {
@@ -459,68 +480,6 @@ export class ZeroCopySender implements Sender {
       }
       this.#run(connection); // a short sendfile need not be followed by an edge
     }
-  }
-
-  #sendTimeout(connection: ZeroCopyConnection): void {
-    const length = this.#scratch.bytes.write(REQUEST_TIMEOUT_TEXT, 0, 'latin1');
-    this.#linux.send(connection.fd, this.#scratch, 0, length, 0);
-    this.#linger(connection);
-  }
-
-  /** The client may still read; what it sends is thrown away. close() with unread bytes would reset under its answer. */
-  #linger(connection: ZeroCopyConnection): void {
-    connection.phase = 'lingering';
-    connection.sinceMs = this.#nowMs;
-    connection.input = null;
-    this.#linux.shutdownWrite(connection.fd);
-    this.#discard(connection);
-  }
-
-  #discard(connection: ZeroCopyConnection): void {
-    const memory = this.#scratch;
-    for (let taken = 0; taken < this.#limits.pipelinedMax; taken++) {
-      const got = this.#linux.receive(connection.fd, memory, 0, memory.bytes.length, MSG_TRUNC);
-      if (got === -EAGAIN) return;
-      if (got <= 0) return this.#close(connection);
-    }
-    this.#close(connection); // it goes on sending: it is not listened to
-  }
-
-  /** Cuts a connection: a reset, so that a short body is never taken for a whole one. */
-  #drop(connection: ZeroCopyConnection, how: Ending): void {
-    if (connection.fd < 0) return;
-    this.#linux.setOption(connection.fd, SOL_SOCKET, SO_LINGER, 0);
-    const { answer } = connection;
-    if (connection.phase === 'reading') {
-      // The disk still reads for it: the file may be closed only after that.
-      connection.droppedAs = how;
-      this.#close(connection);
-      return;
-    }
-    connection.answer = null;
-    this.#close(connection);
-    answer?.ended(how);
-  }
-
-  #close(connection: ZeroCopyConnection): void {
-    if (connection.fd < 0) return;
-    this.#linux.epollDelete(this.#epoll, connection.fd);
-    this.#linux.close(connection.fd);
-    this.#forget(connection);
-  }
-
-  #forget(connection: ZeroCopyConnection): void {
-    connection.fd = -1;
-    connection.phase = 'idle';
-    connection.input = null;
-    connection.head = null;
-    connection.bytes = null;
-    connection.file = null;
-    connection.stream = null;
-    if (connection.cold !== null) this.#cold.giveBack(connection.cold);
-    connection.cold = null;
-    this.#table.remove(connection);
-    if (this.#isEmpty) this.#onEmpty?.();
   }
 }
 

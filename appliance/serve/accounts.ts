@@ -9,7 +9,6 @@ import { assert } from '#base/outcome.ts';
 import type { Clock } from '#base/clock.ts';
 import { HOME_UNKNOWN, type ApplianceId } from '#control-plane/contract.ts';
 import type { ContentLocation, FileId } from '#upstream/contract.ts';
-import type { Store } from '../store/store.ts';
 import type { Account } from './answers.ts';
 import type { Counters } from './counters.ts';
 import type { Denial, DenyList, DenyRegister } from './deny-list.ts';
@@ -40,12 +39,13 @@ export interface Asked<Location extends ContentLocation = ContentLocation> {
 export interface AccountDeps {
   readonly clock: Clock;
   readonly nowSeconds: () => number; // trusted
-  readonly store: Store;
+  /** A viewer took `bytes` of it: what leaves the box first is decided by that. */
+  readonly accessed: (fileId: FileId, bytes: number) => void;
   readonly counters: Counters;
   readonly views: ViewLedger;
   readonly denials: DenyRegister;
   readonly quality: QualityLedger;
-  readonly peerBudget: PeerBudget;
+  readonly peerBudget: Pick<PeerBudget, 'take' | 'giveBack' | 'sent'>;
 }
 
 /** What a denial says of a client that was let in: asked per request, and again before each part of its body. */
@@ -119,7 +119,7 @@ export class ViewerAccount implements Account {
   ended(how: Ending): void {
     assert(!this.#isEnded, 'an answer ended twice');
     this.#isEnded = true;
-    const { clock, counters, quality, store, nowSeconds } = this.#deps;
+    const { clock, counters, quality, accessed, nowSeconds } = this.#deps;
     if (how === 'withdrawn' && this.#denial !== null) counters.refuse(this.#denial);
     counters.viewersUnderWay--;
     if (this.#slot !== null) this.#slot.users--;
@@ -135,8 +135,7 @@ export class ViewerAccount implements Account {
       },
       nowSeconds(),
     );
-    const entry = store.find(this.#location.fileId);
-    if (entry !== undefined && this.#sentBytes > 0) store.accessed(entry, this.#sentBytes);
+    if (this.#sentBytes > 0) accessed(this.#location.fileId, this.#sentBytes);
   }
 }
 

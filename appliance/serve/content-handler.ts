@@ -25,14 +25,16 @@ import {
   parseContentPath,
   type ContentLocation,
   type FileId,
+  type TitleId,
   type TitleListing,
 } from '#upstream/contract.ts';
 import { decideRange } from '#upstream/upstream.ts';
 import type { Belonging, BelongingRegister } from '../fill/belonging.ts';
-import { MissBody } from '../fill/miss-body.ts';
-import type { MissPath } from '../fill/miss-path.ts';
+import type { MissBody } from '../fill/miss-body.ts';
+import type { MissedFile } from '../fill/miss-path.ts';
 import type { StoredEntry } from '../store/entry.ts';
 import type { OpenFile } from '../store/open-files.ts';
+import type { Store } from '../store/store.ts';
 import {
   BoxAccount,
   denialOf,
@@ -54,17 +56,18 @@ import { decideCondition } from './conditions.ts';
 import type { Denial } from './deny-list.ts';
 import type { GrantVerdicts } from './grant-verdicts.ts';
 import type { Answer, RequestView, StoredBody } from './sender.ts';
-import type { TokenVerdict, ViewerVerdicts } from './viewer-verdicts.ts';
+import type { KnownToken, TokenVerdict, ViewerVerdicts } from './viewer-verdicts.ts';
 
 type OnMiss = 'fetch' | 'refuse';
 
 export interface ContentHandlerDeps extends AccountDeps {
   readonly random: Random;
   readonly answers: Answers;
-  readonly verdicts: ViewerVerdicts;
-  readonly grants: GrantVerdicts;
-  readonly belonging: BelongingRegister;
-  readonly missPath: MissPath;
+  readonly verdicts: Pick<ViewerVerdicts, 'peek' | 'verify'>;
+  readonly grants: Pick<GrantVerdicts, 'peek' | 'verify'>;
+  readonly belonging: Pick<BelongingRegister, 'peek' | 'decide'>;
+  readonly store: Pick<Store, 'find' | 'peek' | 'lease' | 'release' | 'chunkList'>;
+  readonly missBody: (missed: MissedFile, start: number, endInclusive: number) => MissBody;
   readonly onMiss: OnMiss;
   /** What a title's class says instead, by the signed listing that vouched for the file. */
   readonly onMissByClass: Readonly<Partial<Record<TitleListing['class'], OnMiss>>>;
@@ -76,6 +79,15 @@ export interface ContentHandlerDeps extends AccountDeps {
   readonly onKept: (session: object) => void;
   /** A viewer's answer began at this chunk: some of them are read back later. */
   readonly onServed: (fileId: FileId, chunkIndex: number) => void;
+  /** Told of hits of viewers on whole files, where somebody else may answer the next one like it; null: nobody does. */
+  readonly onHit: ((answer: Answer, hit: Hit) => void) | null;
+}
+
+/** What was found for a request that is answered from a whole file: true of the next one with this target and host too. */
+export interface Hit {
+  readonly token: KnownToken;
+  readonly titleId: TitleId;
+  readonly file: OpenFile;
 }
 
 /** A player asks for one target many times: taken apart once, with the URI that its token must cover. */
@@ -296,15 +308,12 @@ export class ContentHandler {
     };
     const account = this.#account(asked, extent, client, () => this.#deps.store.release(open));
     const age = this.#ageSeconds(entry);
-    return this.#deps.answers.content(
-      entry.fileId,
-      extent,
-      'hit',
-      age,
-      body,
-      account,
-      asked.timing,
-    );
+    const { answers, onHit } = this.#deps;
+    const answer = answers.content(entry.fileId, extent, 'hit', age, body, account, asked.timing);
+    if (onHit !== null && client.kind === 'viewer' && entry.isWhole) {
+      onHit(answer, { token: client.token, titleId: asked.location.titleId, file: open });
+    }
+    return answer;
   }
 
   async #miss(
@@ -313,7 +322,7 @@ export class ContentHandler {
     belonging: Extract<Belonging, { verdict: 'belongs' }>,
     client: Client,
   ): Promise<Answer> {
-    const { store, missPath, answers } = this.#deps;
+    const { store, missBody, answers } = this.#deps;
     const { fileId, titleId } = asked.location;
     const entry = store.find(fileId);
     const cache: CacheOutcome = entry === undefined ? 'miss' : 'partial';
@@ -327,7 +336,7 @@ export class ContentHandler {
     }
     const { sizeBytes, forecastPerDay } = belonging;
     const missed = { fileId, titleId, sizeBytes, forecastPerDay };
-    const body = new MissBody(store, missPath, missed, extent.start, extent.endInclusive);
+    const body = missBody(missed, extent.start, extent.endInclusive);
     const opened = await this.#inTime(body.open());
     const waited = this.#waited(asked, 'src');
     if (opened === 'late') {

@@ -37,9 +37,9 @@ export class Counters implements FetchLedger {
     this.chunksCorruptFromSources++;
   }
 
-  refuse(word: string): void {
+  refuse(word: string, count = 1): void {
     const known = this.refused.get(word);
     if (known === undefined && this.refused.size >= REFUSAL_WORDS_MAX) return;
-    this.refused.set(word, (known ?? 0) + 1);
+    this.refused.set(word, (known ?? 0) + count);
   }
 }

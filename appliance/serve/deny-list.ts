@@ -60,6 +60,18 @@ export class DenyList {
     return this.#appliances.has(applianceId) ? 'grant-revoked' : null;
   }
 
+  /** All of it, as plain lists: what another thread makes its own list of. */
+  toSet(): DenialSet {
+    return {
+      version: this.version,
+      titles: [...this.#titles],
+      files: [...this.#files],
+      keyIds: [...this.#keyIds],
+      issuers: [...this.#issuers],
+      appliances: [...this.#appliances],
+    };
+  }
+
   /** How many things of each kind are denied: for status and metrics. */
   figures(): Readonly<Record<'titles' | 'files' | 'keyIds' | 'issuers' | 'appliances', number>> {
     return {
@@ -84,6 +96,12 @@ export const NOTHING_DENIED = new DenyList({
 /** The deny list that holds now. */
 export class DenyRegister {
   #current = NOTHING_DENIED;
+  #onChange: ((list: DenyList) => void) | null = null;
+
+  /** `told` hears of every swap, right after it. One listener: whoever keeps copies of the list. */
+  onChange(told: (list: DenyList) => void): void {
+    this.#onChange = told;
+  }
 
   get current(): DenyList {
     return this.#current;
@@ -92,6 +110,7 @@ export class DenyRegister {
   offer(set: DenialSet): 'taken' | 'stale' {
     if (set.version <= this.#current.version) return 'stale';
     this.#current = new DenyList(set);
+    this.#onChange?.(this.#current);
     return 'taken';
   }
 }

@@ -3,6 +3,13 @@
  *
  * Adding costs one array write; nothing is allocated after construction.
  */
+
+/** By bucket, as one thread tells another. */
+export interface HistogramCounts {
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+
 export class LogHistogram {
   readonly counts: Float64Array; // exact to 2^53, where a Uint32Array would wrap after a busy month
   sum = 0;
@@ -14,6 +21,20 @@ export class LogHistogram {
   add(value: number): void {
     this.counts[bucketOf(value, this.counts.length)]++;
     this.sum += value;
+  }
+
+  /** What was counted, and is from now on counted elsewhere. */
+  take(): HistogramCounts {
+    const taken = { counts: [...this.counts], sum: this.sum };
+    this.counts.fill(0);
+    this.sum = 0;
+    return taken;
+  }
+
+  /** Adds what another histogram of as many buckets counted. */
+  addAll({ counts, sum }: HistogramCounts): void {
+    for (let at = 0; at < this.counts.length; at++) this.counts[at] += counts[at];
+    this.sum += sum;
   }
 
   get count(): number {

@@ -11,7 +11,7 @@ import type { PathQuality } from '#appliance/contract.ts';
 import { formatPrefix, maskBytes, parseAddress } from '#base/address.ts';
 import { KIB } from '#base/units.ts';
 import { readCmcd } from './cmcd.ts';
-import { LogHistogram } from './log-histogram.ts';
+import { LogHistogram, type HistogramCounts } from './log-histogram.ts';
 import { prefixOf } from './viewer-verdicts.ts';
 
 export const PREFIXES_MAX = 10_000; // the contract's maxItems
@@ -50,12 +50,35 @@ export interface DeliveryFacts {
   readonly throughputKbps: number | null; // the player's own measurement, where it gave one
 }
 
+/** What one thread's ledger hands to another's. */
+export interface QualityCounts {
+  readonly requests: number;
+  readonly starved: number;
+  readonly bitrateKbps: HistogramCounts;
+  readonly throughputKbps: HistogramCounts;
+  readonly bufferMs: HistogramCounts;
+  readonly paths: readonly {
+    readonly key: string;
+    readonly address: string;
+    readonly firstByteMs: HistogramCounts;
+    readonly rateKbps: HistogramCounts;
+    readonly errors: number;
+  }[];
+  readonly answersLeftOut: number;
+}
+
 export class QualityLedger {
   readonly qoe = new QoeCounters();
   #minute = 0;
   #paths = new Map<string, Path>();
   #finished: PathQuality | null = null;
   answersLeftOut = 0;
+  readonly #isOwner: boolean;
+
+  /** `isOwner` false: a thread's ledger, emptied by `hand` often; minutes are its owner's. */
+  constructor(isOwner = true) {
+    this.#isOwner = isOwner;
+  }
 
   /** Counts what the target's CMCD says; the player's measured throughput, where it says one. */
   heard(target: string, queryAt: number): number | null {
@@ -72,25 +95,77 @@ export class QualityLedger {
 
   delivered(facts: DeliveryFacts, nowSeconds: number): void {
     this.#turn(nowSeconds);
-    const key = prefixOf(facts.remoteAddress);
-    let path = this.#paths.get(key);
-    if (path === undefined) {
-      if (this.#paths.size >= PREFIXES_MAX) {
-        this.answersLeftOut++;
-        return;
-      }
-      path = {
-        address: facts.remoteAddress,
-        firstByteMs: new LogHistogram(FIRST_BYTE_BUCKETS),
-        rateKbps: new LogHistogram(RATE_BUCKETS),
-        errors: 0,
-      };
-      this.#paths.set(key, path);
+    const path = this.#path(prefixOf(facts.remoteAddress), facts.remoteAddress);
+    if (path === null) {
+      this.answersLeftOut++;
+      return;
     }
     if (facts.firstByteMs !== null) path.firstByteMs.add(facts.firstByteMs);
     const rateKbps = facts.throughputKbps ?? rateOf(facts);
     if (rateKbps !== null) path.rateKbps.add(rateKbps);
     if (facts.isError) path.errors++;
+  }
+
+  /** Everything that was counted since the last call: another ledger takes it over. */
+  hand(): QualityCounts {
+    const { qoe } = this;
+    const counts: QualityCounts = {
+      requests: qoe.requests,
+      starved: qoe.starved,
+      bitrateKbps: qoe.bitrateKbps.take(),
+      throughputKbps: qoe.throughputKbps.take(),
+      bufferMs: qoe.bufferMs.take(),
+      paths: [...this.#paths].map(([key, path]) => ({
+        key,
+        address: path.address,
+        firstByteMs: path.firstByteMs.take(),
+        rateKbps: path.rateKbps.take(),
+        errors: path.errors,
+      })),
+      answersLeftOut: this.answersLeftOut,
+    };
+    qoe.requests = 0;
+    qoe.starved = 0;
+    this.answersLeftOut = 0;
+    this.#paths.clear();
+    return counts;
+  }
+
+  /** Takes over what another ledger counted: in the minute that is now. */
+  takeOver(counts: QualityCounts, nowSeconds: number): void {
+    this.#turn(nowSeconds);
+    const { qoe } = this;
+    qoe.requests += counts.requests;
+    qoe.starved += counts.starved;
+    qoe.bitrateKbps.addAll(counts.bitrateKbps);
+    qoe.throughputKbps.addAll(counts.throughputKbps);
+    qoe.bufferMs.addAll(counts.bufferMs);
+    this.answersLeftOut += counts.answersLeftOut;
+    for (const { key, address, firstByteMs, rateKbps, errors } of counts.paths) {
+      const path = this.#path(key, address);
+      if (path === null) {
+        this.answersLeftOut += sum(firstByteMs.counts);
+        continue;
+      }
+      path.firstByteMs.addAll(firstByteMs);
+      path.rateKbps.addAll(rateKbps);
+      path.errors += errors;
+    }
+  }
+
+  /** Null: there are as many paths as are told apart. */
+  #path(key: string, address: string): Path | null {
+    let path = this.#paths.get(key);
+    if (path !== undefined) return path;
+    if (this.#paths.size >= PREFIXES_MAX) return null;
+    path = {
+      address,
+      firstByteMs: new LogHistogram(FIRST_BYTE_BUCKETS),
+      rateKbps: new LogHistogram(RATE_BUCKETS),
+      errors: 0,
+    };
+    this.#paths.set(key, path);
+    return path;
   }
 
   /** The last whole minute, once; null while there is none, or nobody was served in it. */
@@ -103,11 +178,15 @@ export class QualityLedger {
 
   #turn(nowSeconds: number): void {
     const minute = Math.floor(nowSeconds / MINUTE_SECONDS);
-    if (minute === this.#minute) return;
+    if (minute === this.#minute || !this.#isOwner) return;
     if (this.#paths.size > 0) this.#finished = reportOf(this.#minute, this.#paths.values());
     this.#minute = minute;
     this.#paths = new Map();
   }
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
 }
 
 function rateOf({ bytes, durationMs }: DeliveryFacts): number | null {

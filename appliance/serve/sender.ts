@@ -13,8 +13,8 @@
  *             (4) answers leave in the order of their requests (RFC 9112 9.3.2)
  *             (5) a body that cannot be finished cuts the connection: a client never takes a short body for a whole one
  *             (6) nothing is allocated per chunk of a stored body
- *             (7) once isWithdrawn says true no further byte is given to the kernel, and the connection is reset within
- *                 a few seconds, also where the client takes nothing
+ *             (7) once isWithdrawn says true no further byte is given to the kernel (by a thread that is not the handler's: a moment
+ *                 later), and the connection is reset within a few seconds, also where the client takes nothing
  */
 import type { Failure, Outcome } from '#base/outcome.ts';
 

@@ -18,6 +18,8 @@ export class OpenFile implements StoredFile {
   readonly content: ContentFile;
   references = 0;
   isDetached = false;
+  /** Called once, when nobody may get this file any more: whoever lent it on takes it back. */
+  onDetached: (() => void) | null = null;
   readonly #onReadFailed: (entry: StoredEntry, offset: number, code: string) => void;
 
   constructor(
@@ -95,6 +97,11 @@ export class OpenFiles {
     return file;
   }
 
+  /** One more reference of a file that the caller holds. */
+  retain(file: OpenFile): void {
+    file.references++;
+  }
+
   release(file: OpenFile): void {
     if (--file.references > 0) return;
     if (file.isDetached) {
@@ -111,6 +118,7 @@ export class OpenFiles {
     if (file === undefined) return;
     this.#attached.delete(entry);
     file.isDetached = true;
+    file.onDetached?.();
     this.#idle.delete(file);
     if (file.references === 0) this.#filesOf(entry).close(file.content);
   }

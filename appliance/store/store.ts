@@ -175,6 +175,11 @@ export class Store {
     return outcome;
   }
 
+  /** One more reference of a file that the caller holds. */
+  retain(file: OpenFile): void {
+    this.#openFiles.retain(file);
+  }
+
   release(file: OpenFile): void {
     this.#openFiles.release(file);
   }

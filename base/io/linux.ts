@@ -279,6 +279,9 @@ function createLinux(ffi: Ffi) {
       return result < 0 ? result : words[0];
     },
 
+    /** A listening socket takes no connection any more, in whichever thread; its descriptor stays. */
+    stopListening: (fd: number): number => settled(c.shutdown(fd, 0)),
+
     shutdownWrite: (fd: number): number => settled(c.shutdown(fd, 1)),
 
     close: (fd: number): number => settled(c.close(fd)),
