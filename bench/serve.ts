@@ -5,6 +5,7 @@
  * npm run bench -- serve --quick           3 pairs, for a look
  *   --pairs N --seconds S                  pairs per case, seconds of each run
  *   --cases 65536x32,1048576x256           bytes x connections
+ *   --listeners N                          one serving thread against N, nginx with one worker and N beside it; nothing is pinned
  *   --senders zero-copy,portable,tls       tls: the TLS listener (portable path) beside nginx with ssl, TLS 1.3 AES-128-GCM
  *
  * Units: eff = nginx's CPU-seconds per GB over ours: above 1 ours needs less. throughputRatio and p99Ratio are ours over nginx's.
@@ -27,6 +28,7 @@ import {
 } from './load/namespace.ts';
 import { medianOf, ratioOf, verdictOf, type Verdict } from './load/ratio.ts';
 import type { BenchOptions } from './main.ts';
+import { compareListeners } from './serve/listeners.ts';
 import { nginxVersion, startNginx, whyNoNginx } from './peers/nginx.ts';
 
 const ADDRESS_INSIDE = '127.0.0.1';
@@ -44,7 +46,7 @@ const SEED = 20_261_121;
 type Contestant = keyof typeof BOX_PORTS;
 type SenderKind = Exclude<Contestant, 'tls'>;
 
-interface Case {
+export interface Case {
   readonly bytes: number;
   readonly connections: number;
 }
@@ -55,6 +57,7 @@ interface Plan {
   readonly pairs: number;
   readonly seconds: number;
   readonly fileMib: number;
+  readonly listeners: number | null;
 }
 
 interface Row extends Case {
@@ -121,6 +124,7 @@ function planOf(args: readonly string[]): Plan {
     pairs: numberArgument(args, '--pairs') ?? (isQuick ? 3 : 11),
     seconds: numberArgument(args, '--seconds') ?? (isQuick ? 1 : 2),
     fileMib: 128,
+    listeners: numberArgument(args, '--listeners') ?? null,
   };
 }
 
@@ -128,6 +132,11 @@ async function full(plan: Plan): Promise<unknown> {
   const loopback = machineLoopback(); // of the namespace that this process is in
   await using cdn = await CompleteCdn.start(`files=1x${plan.fileMib}MiB;seed=7`, ADDRESS_INSIDE);
   const file = cdn.files[0];
+  if (plan.listeners !== null) {
+    const { pairs, seconds, cases, listeners } = plan;
+    const rows = await compareListeners(cdn, { pairs, seconds, cases, listeners, specOf });
+    return { listeners: rows, machine: machineFacts(), nginx: nginxVersion() };
+  }
   const nginxDirectory = path.join(cdn.directory, 'nginx');
   mkdirSync(nginxDirectory);
   const certificate = makeCertificate(cdn.directory);
@@ -291,6 +300,8 @@ function tlsLinesOf({ certificateFile, keyFile }: CertificateFiles): readonly st
     'ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;',
   ];
 }
+
+export type SpecOf = typeof specOf;
 
 function specOf(
   address: string,

@@ -41,6 +41,7 @@ export interface BoxOptions {
   readonly port: number;
   /** Core to run on; null: any. */
   readonly isPinned: boolean;
+  readonly listeners?: number;
   readonly reactiveShare?: number;
   /** Absent: one, with room for four times what was published. */
   readonly volumes?: readonly { readonly path: string; readonly capacityBytes: number }[];
@@ -227,6 +228,7 @@ export class CompleteCdn implements AsyncDisposable {
       servingBps: 100_000_000_000,
       reactiveShare: options.reactiveShare ?? 1,
       sender: options.sender,
+      ...(options.listeners === undefined ? {} : { listeners: options.listeners }),
       hotCacheBytes: 512 * MIB,
       ...(options.tls === undefined
         ? {}

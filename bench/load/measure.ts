@@ -100,11 +100,20 @@ async function stopChild(child: ChildProcess): Promise<void> {
   });
 }
 
-/** One load run, without a look at its server. Throws where requests failed. */
-export async function load(spec: LoadSpec, namespace: Namespace, nice = 0): Promise<LoadReport> {
+/** One load run, without a look at its server. Throws where requests failed. `pin` false: on whichever core there is room. */
+export async function load(
+  spec: LoadSpec,
+  namespace: Namespace,
+  nice = 0,
+  pin = true,
+): Promise<LoadReport> {
   const argv = [process.execPath, ...NODE_FLAGS, path.join(import.meta.dirname, 'main.ts')];
   const polite = nice === 0 ? [] : ['nice', '-n', String(nice)];
-  const command = namespace.inside([...polite, ...pinned('load', [...argv, JSON.stringify(spec)])]);
+  const generator = [...argv, JSON.stringify(spec)];
+  const command = namespace.inside([
+    ...polite,
+    ...(pin ? pinned('load', generator) : niced(generator)),
+  ]);
   const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
   const onExit = (): void => void child.kill('SIGKILL');
   process.on('exit', onExit);
@@ -136,5 +145,35 @@ export async function measure(
     cpuSeconds,
     bytesPerSecond: report.totalBytes / ((spec.warmupMs + report.durationMs) / 1000),
     cpuSecondsPerGb: cpuSeconds / (report.totalBytes / 1e9),
+  };
+}
+
+/** What several generators got at once from a server, none of them pinned: the cores are shared out by the kernel. */
+export interface Shared {
+  readonly bytesPerSecond: number;
+  readonly cpuSecondsPerGb: number;
+  readonly p99Ms: number; // the worst generator's
+}
+
+/** Each of `generators` processes has its share of the connections. */
+export async function measureShared(
+  spec: LoadSpec,
+  serverPid: number,
+  namespace: Namespace,
+  generators: number,
+): Promise<Shared> {
+  const cpuAtStart = cpuSecondsOf(serverPid);
+  const connections = Math.ceil(spec.connections / generators);
+  const reports = await Promise.all(
+    Array.from({ length: generators }, (_, at) =>
+      load({ ...spec, connections, seed: spec.seed + at }, namespace, 0, false),
+    ),
+  );
+  const cpuSeconds = cpuSecondsOf(serverPid) - cpuAtStart;
+  const bytes = reports.reduce((sum, { totalBytes }) => sum + totalBytes, 0);
+  return {
+    bytesPerSecond: bytes / ((spec.warmupMs + spec.durationMs) / 1000),
+    cpuSecondsPerGb: cpuSeconds / (bytes / 1e9),
+    p99Ms: Math.max(...reports.map(({ latencyMs }) => latencyMs.p99)),
   };
 }

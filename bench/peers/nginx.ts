@@ -14,6 +14,8 @@ export interface NginxPlan {
   readonly root: string; // what it serves
   readonly address: string;
   readonly port: number;
+  /** Absent: one, on the server's core. More: on any. */
+  readonly workers?: number;
   /** Further lines of the server block, e.g. "aio threads;". */
   readonly serverLines?: readonly string[];
   /** Further lines of the http block. */
@@ -42,10 +44,14 @@ export async function startNginx(plan: NginxPlan, namespace: Namespace): Promise
   const file = path.join(plan.directory, 'nginx.conf');
   writeFileSync(file, configurationOf(plan));
   const argv = ['nginx', '-p', plan.directory, '-c', file, '-e', 'stderr'];
-  const server = await startServer('nginx', argv, namespace, (output) =>
-    output.includes('start worker process '),
+  const workers = plan.workers ?? 1;
+  return startServer(
+    'nginx',
+    argv,
+    namespace,
+    (output) => output.split('start worker process ').length > workers,
+    plan.workers === undefined,
   );
-  return server;
 }
 
 export function configurationOf(plan: NginxPlan): string {
@@ -53,7 +59,7 @@ export function configurationOf(plan: NginxPlan): string {
   const lines = (more: readonly string[] | undefined, indent: string): string =>
     (more ?? []).map((line) => `${indent}${line}\n`).join('');
   return `daemon off;
-${process.getuid?.() === 0 ? 'user root;\n' : ''}worker_processes 1;
+${process.getuid?.() === 0 ? 'user root;\n' : ''}worker_processes ${plan.workers ?? 1};
 worker_rlimit_nofile 65536;
 pid ${path.join(plan.directory, 'nginx.pid')};
 error_log stderr notice;
@@ -75,7 +81,7 @@ http {
   uwsgi_temp_path temp/uwsgi;
   scgi_temp_path temp/scgi;
 ${lines(plan.httpLines, '  ')}  server {
-    listen ${host}:${plan.port};
+    listen ${host}:${plan.port}${plan.workers === undefined ? '' : ' reuseport'};
 ${lines(plan.serverLines, '    ')}    location / { ${plan.location ?? `root ${plan.root};`} }
   }
 }
