@@ -32,6 +32,7 @@ import type { ListenAddress } from '../serve/sender.ts';
 import { ViewLedger } from '../serve/view-ledger.ts';
 import { Integrity } from '../store/integrity.ts';
 import { Store } from '../store/store.ts';
+import { actOn } from './admin-actions.ts';
 import { AdminListener, openAdminToken } from './admin-listener.ts';
 import { BoxFill } from './box-fill.ts';
 import { readCertificate } from './certificate.ts';
@@ -44,7 +45,6 @@ import { KeptDocuments } from './kept-documents.ts';
 import { ManifestIntake } from './manifest-intake.ts';
 import { createMetrics } from './metrics.ts';
 import { RouteMonitor } from './route-monitor.ts';
-import { adoptDirectory, explainFile } from './operations.ts';
 import { Serving } from './serving.ts';
 import { ViewSpool } from './view-spool.ts';
 import { VolumeRegister } from './volume-register.ts';
@@ -415,7 +415,22 @@ class Box implements RunningAppliance {
       {
         status: () => this.status(),
         metrics,
-        act: (name, query) => this.#act(name, query),
+        act: (name, query) =>
+          actOn(
+            {
+              serving: this.#serving,
+              store: this.#store,
+              register: this.#register,
+              manifests: this.#manifests,
+              integrity: this.#integrity,
+              fill: this.#fill,
+              routes: this.#routes,
+              log: this.#deps.log,
+              nowMs: () => this.nowMs(),
+            },
+            name,
+            query,
+          ),
       },
       openAdminToken(adminTokenFile(config)),
     );
@@ -604,68 +619,6 @@ class Box implements RunningAppliance {
 
   #keepTime(): void {
     this.#kept.write('trusted-time.json', JSON.stringify({ nowMs: Math.floor(this.nowMs()) }));
-  }
-
-  /** What an operator may ask for on the admin listener; null where there is no such action. */
-  #act(name: string, query: URLSearchParams): unknown {
-    switch (name) {
-      case 'drain':
-        this.drain(query.has('ms') ? Math.max(0, Number(query.get('ms'))) : undefined);
-        return this.#serving.drainProgress();
-      case 'drain/progress':
-        return this.#serving.drainProgress();
-      case 'undrain':
-        this.undrain();
-        return this.#serving.drainProgress();
-      case 'routes':
-        return this.#routes === null
-          ? { monitored: false, peers: [] }
-          : { monitored: this.#routes.isMonitored, peers: this.#routes.table.peers() };
-      case 'manifest':
-        return query.has('confirm') ? this.#manifests.confirm() : this.#manifests.status;
-      case 'volumes':
-        return this.#volumesAnswer();
-      case 'volumes/readmit':
-        return {
-          readmitted: this.#register.readmit(query.get('path') ?? ''),
-          from: 'the next start',
-        };
-      case 'fill':
-      case 'fill/plan':
-        return this.#fill.act(name, query);
-      case 'scrub':
-        return this.#integrity.scrubAll();
-      case 'explain':
-        return explainFile(
-          this.#store,
-          this.#manifests.current,
-          query.get('file') ?? '',
-          this.nowMs(),
-        );
-      case 'adopt':
-        return adoptDirectory(
-          this.#store,
-          this.#manifests.current,
-          query.get('path') ?? '',
-          this.#deps.log,
-        );
-      default:
-        return null;
-    }
-  }
-
-  #volumesAnswer(): unknown {
-    const open = this.#store.volumes().map((state) => ({
-      path: state.volume.name,
-      state: state.outReason ?? 'up',
-      speed: state.volume.speed,
-      capacityBytes: state.volume.capacityBytes,
-      usedBytes: state.usedBytes,
-      files: state.files,
-      readErrors: state.readErrors,
-      probeP90Ms: state.speed.lastP90Ms,
-    }));
-    return { open, out: this.#register.list() };
   }
 }
 
