@@ -18,6 +18,7 @@ import {
 import { signedContentUrl } from '#upstream/contract.ts';
 import { candidatesFor, locate, type Candidates, type Place, type World } from './candidates.ts';
 import {
+  PATHWAYS_MAX,
   PLAY_FILES_MAX,
   VIEWER_TOKEN_SLACK_SECONDS,
   type PlayAnswer,
@@ -28,7 +29,7 @@ import type { FleetFile, FleetTitle } from './fleet.ts';
 import { hashText } from './hashing.ts';
 import { explores } from './path-quality.ts';
 import { rankFiles, type Ranking, type Target } from './ranking.ts';
-import { ASSIGNED_MAX, clientBlock, type Session } from './session-blob.ts';
+import { clientBlock, type Session } from './session-blob.ts';
 
 export interface PlayDecision {
   readonly kind: 'play';
@@ -264,7 +265,7 @@ function reasonsOf(rankings: readonly Ranking[]): readonly Reason[] {
   return reasons;
 }
 
-/** All pathways of an answer: by how many files they stand first for, then in order of appearance; the origin last. */
+/** The pathways that a playlist shows: by how many files they stand first for, then in order of appearance; the origin last. */
 function pathwaysOf(rankings: readonly Ranking[]): readonly string[] {
   const firsts = new Map<string, number>();
   // Most files share one ranking: it is looked into once.
@@ -278,7 +279,7 @@ function pathwaysOf(rankings: readonly Ranking[]): readonly string[] {
   }
   const ids = [...firsts.keys()];
   if (ids.length > 1) ids.sort((a, b) => (firsts.get(b) ?? 0) - (firsts.get(a) ?? 0));
-  if (ids.length >= ASSIGNED_MAX) ids.length = ASSIGNED_MAX - 1;
+  if (ids.length >= PATHWAYS_MAX) ids.length = PATHWAYS_MAX - 1;
   ids.push(ORIGIN_PATHWAY_ID);
   return ids;
 }

@@ -44,7 +44,7 @@ function steer(world: World, session = SESSION): SteeringManifest {
   return steerSession(world, 'hls', session, RELOAD, POLICY, seededRandom(1));
 }
 
-/** What makes players loop, stop or die: no answer may ever look like that. */
+/** What any answer must be, whoever asks. Which player does what with another: player-survival.test.ts. */
 function assertPlayersSurvive(body: SteeringManifest): void {
   assert.ok(checkSteeringManifest(body).ok, JSON.stringify(body));
   assert.equal(body.VERSION, 1);

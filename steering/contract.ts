@@ -138,6 +138,12 @@ export const checkExplainRequest = checker(ExplainRequestSchema);
 
 export const STEERING_CONTENT_TYPE = 'application/vnd.apple.steering-list';
 
+/**
+ * As many pathways as a playlist is expected to show: three boxes (or an external CDN among them) and the origin. Steering counts
+ * what a session has by the same number: a box beyond it is offered as a clone, which players know the address of.
+ */
+export const PATHWAYS_MAX = 4;
+
 /** HLS and DASH steering manifest: always 200, VERSION 1, integer TTL >= 5, at least two pathways. */
 export const SteeringManifestSchema = Type.Object({
   VERSION: Type.Literal(1),

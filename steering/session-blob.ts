@@ -17,7 +17,7 @@ import { APPLIANCE_ID_PATTERN } from '#control-plane/contract.ts';
 import { TITLE_ID_PATTERN } from '#upstream/contract.ts';
 import { unmapped } from './place.ts';
 
-export const ASSIGNED_MAX = 8;
+const ASSIGNED_MAX = 8;
 export const BLOB_CHARACTERS_MAX = 1800; // a template of 512 characters with all else; Fastify takes 2,048
 const MAC_BYTES = 16;
 const CLIENT_BITS_V4 = 24;

@@ -6,11 +6,8 @@
  *                 one of that file (a player on that pathway still plays, and the box is not made to fetch what it lacks)
  */
 import { ORIGIN_PATHWAY_ID } from '#control-plane/contract.ts';
-import type { PlayAnswer } from '#steering/contract.ts';
+import { PATHWAYS_MAX, type PlayAnswer } from '#steering/contract.ts';
 import type { FileId } from '../contract.ts';
-
-/** Three boxes and the origin: more explicit pathways only lengthen the playlist. */
-export const PATHWAYS_MAX = 4;
 
 export interface Pathway {
   readonly pathwayId: string;
