@@ -225,6 +225,27 @@ test('a box that leaves moves only its own sessions', () => {
   }
 });
 
+test('viewers of a box that dies go to its peers in proportion to what these can serve, each to its own next one', () => {
+  const moved = { siteId: 'lyon', clusterId: 'lyon-1' };
+  const appliances = { 'paris-a': moved, 'oslo-a': { ...moved, weight: 3 } };
+  const before = exampleWorld({ appliances });
+  const after = exampleWorld({ appliances }, { 'lyon-a': 'unreachable' });
+  const next = new Map<string, number>();
+  let lost = 0;
+  for (let at = 0; at < 3000; at++) {
+    const ask = { session: `s${at}` };
+    const [first, second] = pathways(play(before, ask));
+    if (first !== 'lyon-a') continue;
+    lost++;
+    next.set(second, (next.get(second) ?? 0) + 1);
+    assert.equal(pathways(play(after, ask))[0], second, 'as the player was told before');
+  }
+  assert.ok(lost > 400 && lost < 600, `${lost} of 3000: a sixth`);
+  const shareOf = (id: string): number => (next.get(id) ?? 0) / lost;
+  assert.ok(Math.abs(shareOf('oslo-a') - 0.6) < 0.08, `${shareOf('oslo-a')} of weight 3 in 5`);
+  assert.ok(Math.abs(shareOf('lyon-b') - 0.2) < 0.06, `${shareOf('lyon-b')} of weight 1 in 5`);
+});
+
 test('own assignments count at once: without a new report sessions do not herd onto the box that looked idle', () => {
   const random = seededRandom(5);
   const ledger = new LoadLedger(1, EXAMPLE_AT_MS);

@@ -137,7 +137,36 @@ test('a service token that has used up its calls is told when to come back', asy
   assert.equal(((await refused.json()) as { error: string }).error, 'too-many-calls');
 });
 
-test('the interface describes itself: every path of the document answers', async (context) => {
+test('a batch counts as many calls as it has requests, and is refused whole where one of them is not valid', async (context) => {
+  const it = await start(context, { playPerSecondMax: 2 }); // two seconds' worth at once
+  const batch = (requests: readonly object[]) => it.post('/v1/play/batch', { requests });
+  for (const bad of [[], Array.from({ length: 65 }, () => REQUEST), [REQUEST, { titleId: '!' }]]) {
+    assert.equal((await batch(bad)).status, 400, `${bad.length} requests`);
+  }
+  assert.equal((await batch([REQUEST, REQUEST, REQUEST])).status, 200);
+  assert.equal((await batch([REQUEST, REQUEST, REQUEST])).status, 429);
+  const without = await fetch(`${it.url}/v1/play/batch`, { method: 'POST' });
+  assert.equal(without.status, 401);
+});
+
+test('an answer holds places and reasons, never why another box was passed over', async (context) => {
+  const it = await start(context);
+  const { body } = await it.post('/v1/play', REQUEST);
+  const answer = body as { files: { urls: object[] }[]; steering: object };
+  const keys = ['epochs', 'files', 'home', 'steering', 'titleId', 'ttlSeconds'];
+  assert.deepEqual(Object.keys(answer).sort(), keys);
+  assert.deepEqual(Object.keys(answer.files[0]).sort(), ['fileId', 'reason', 'urls']);
+  assert.deepEqual(Object.keys(answer.files[0].urls[0]).sort(), ['kind', 'pathwayId', 'url']);
+  const players = await fetch(`${it.url}/v1/hls/x`);
+  assert.deepEqual(Object.keys((await players.json()) as object).sort(), [
+    'PATHWAY-PRIORITY',
+    'RELOAD-URI',
+    'TTL',
+    'VERSION',
+  ]);
+});
+
+test('the interface describes itself: every path of the document answers, and every path that answers is in it', async (context) => {
   const it = await start(context);
   const document = (await (await fetch(`${it.url}/v1/openapi.json`)).json()) as {
     openapi: string;
@@ -151,6 +180,16 @@ test('the interface describes itself: every path of the document answers', async
       assert.notEqual(answer.status, 404, `${method} ${at}`);
     }
   }
+  const nowhere = (await (await fetch(`${it.url}/nowhere`)).json()) as { message: string };
+  const told = [...nowhere.message.matchAll(/(GET|POST) (\/[\w./:]+)/g)].slice(1); // the first is what was asked
+  const described = Object.entries(document.paths).flatMap(([at, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${at}`),
+  );
+  const own = ['GET /v1/openapi.json', 'GET /status', 'GET /metrics'];
+  assert.deepEqual(
+    told.map(([, method, at]) => `${method} ${at.replace(':session', '{session}')}`).sort(),
+    [...described, ...own].sort(),
+  );
 });
 
 test('a player’s report with a token and a session of ours has the box looked at, once; any other changes nothing', async (context) => {
