@@ -14,7 +14,7 @@ const WEB_DIR = path.join(import.meta.dirname, '..', 'dashboard', 'web');
 const ASSETS_DIR = path.join(WEB_DIR, 'assets');
 /** The player kit, as any player would load it: static files of the tree, not a part of this program. */
 const KIT_DIR = path.join(import.meta.dirname, '..', '..', 'steering', 'player-kit');
-const KIT_FILES = ['hls-kit.js', 'range-continuation.js'];
+const KIT_FILES = ['bases.js', 'dash-kit.js', 'hls-kit.js', 'range-continuation.js'];
 
 /** URL -> file of a package. Nothing else of node_modules can be reached. */
 const VENDOR: readonly {

@@ -14,7 +14,10 @@
  *      when its first byte or its rate is late. It leaves `servedBy` (a pathway id) and, where it went on elsewhere,
  *      `continuedAtMs` on the fragment.
  */
+import { FILE_ID, sourcesOf } from './bases.js';
 import { BoxMemory, fetchRange } from './range-continuation.js';
+
+export { basesOf } from './bases.js';
 
 /** Layer 1. At least one retry each: hls.js reports an error to us only when it retries or gives up. */
 const policy = (firstByteMs, loadMs) => ({
@@ -32,7 +35,6 @@ export const LOAD_POLICY = {
 /** With the continuing loader the boxes are given up inside it: hls.js waits for all of them. */
 const CONTINUING_FIRST_BYTE_MS = 10_000;
 
-const FILE_ID = /^[A-Za-z0-9_-]{43}$/;
 const SWITCH_ON = /fragLoad(Error|TimeOut)|levelLoad(Error|TimeOut)|audioTrackLoad(Error|TimeOut)/;
 
 /**
@@ -107,22 +109,6 @@ export function failedPathway(hls, data, bases = {}) {
   }
   if (data.frag !== undefined && data.frag?.type !== 'main') return null;
   return hls.levels?.[data.frag?.level ?? data.level]?.pathwayId ?? null;
-}
-
-/**
- * Where else a media URL is: the same path (token and all) on every base, the URL's own box first.
- *
- * @param {string} url
- * @param {Readonly<Record<string, string>>} bases
- */
-export function sourcesOf(url, bases) {
-  const { origin, pathname, search } = new URL(url);
-  const all = Object.entries(bases).map(([id, base]) => ({
-    id,
-    url: `${base}${pathname}${search}`,
-  }));
-  const own = all.find((source) => source.url === url) ?? { id: origin, url };
-  return [own, ...all.filter((source) => source.url !== url)];
 }
 
 /** Layer 3: an hls.js loader class. @param {any} kit */
@@ -271,24 +257,4 @@ function newStats() {
     parsing: step(),
     buffering: { start: 0, first: 0, end: 0 },
   };
-}
-
-/** Bases out of a play answer (`/play/:titleId.json`): every box of every file, in order of rank. @param {any} answer */
-export function basesOf(answer) {
-  const playAnswer = answer.play ?? answer; // as the playback service wraps it, or as steering gave it
-  /** @type {Record<string, string>} */
-  const bases = {};
-  const ranks = Math.max(...playAnswer.files.map((file) => file.urls.length));
-  for (let rank = 0; rank < ranks; rank++) {
-    for (const { urls } of playAnswer.files) {
-      const one = urls[rank];
-      if (one !== undefined && one.kind !== 'origin')
-        bases[one.pathwayId] ??= new URL(one.url).origin;
-    }
-  }
-  for (const { urls } of playAnswer.files) {
-    const last = urls.at(-1);
-    bases[last.pathwayId] ??= new URL(last.url).origin;
-  }
-  return bases;
 }

@@ -1,15 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import Hls from 'hls.js';
-import {
-  attachKit,
-  basesOf,
-  failedPathway,
-  kitConfig,
-  LOAD_POLICY,
-  rotate,
-  sourcesOf,
-} from './hls-kit.js';
+import { basesOf, sourcesOf } from './bases.js';
+import { attachKit, failedPathway, kitConfig, LOAD_POLICY, rotate } from './hls-kit.js';
 
 const FILE_ID = 'f'.repeat(43);
 const URL_AT_A = `http://127.0.1.1:8080/;URISigningPackage=e30.e30.sig/t/film/${FILE_ID}`;
