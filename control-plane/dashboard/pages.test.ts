@@ -4,7 +4,14 @@ import path from 'node:path';
 import { test } from 'node:test';
 import type { Heartbeat } from '#appliance/contract.ts';
 import type { ApplianceView, SiteView } from './fleet-view.ts';
-import { claimsOf, Delivery, failureWords, rankAfter, switchWords } from './web/assets/delivery.js';
+import {
+  claimsOf,
+  Delivery,
+  failureWords,
+  playlistPathways,
+  rankAfter,
+  switchWords,
+} from './web/assets/delivery.js';
 import {
   fillOf,
   needsALook,
@@ -381,4 +388,38 @@ test('the pages load nothing from elsewhere, inline no script, and name only fil
   }
   assert.ok(named.length >= 15, `looked at ${named.length} names only`);
   for (const name of named) assert.ok(assets.includes(name), `${name} does not exist`);
+});
+
+test('a playlist belongs to the pathway of its variant, sound by its group; of a clone as of the playlist’s own', () => {
+  const attrs = (id: string) => ({ 'PATHWAY-ID': id, AUDIO: `a-${id}` });
+  const parsed = [
+    { attrs: attrs('paris-1'), url: '/paris-1/v.m3u8' },
+    { attrs: attrs('lyon-1'), url: '/lyon-1/v.m3u8' },
+  ];
+  const tracks = [
+    { groupId: 'a-paris-1', url: '/paris-1/a.m3u8' },
+    { groupId: 'a-lyon-1', url: '/lyon-1/a.m3u8' },
+  ];
+  assert.deepEqual(
+    [...playlistPathways(parsed, tracks)],
+    [
+      ['/paris-1/v.m3u8', 'paris-1'],
+      ['/lyon-1/v.m3u8', 'lyon-1'],
+      ['/paris-1/a.m3u8', 'paris-1'],
+      ['/lyon-1/a.m3u8', 'lyon-1'],
+    ],
+  );
+  const group = 'a-paris-1_clone_nice-1'; // as hls.js names it
+  const clone = {
+    attrs: { 'PATHWAY-ID': 'nice-1', AUDIO: group },
+    url: ['/nice-1/v.m3u8'],
+  };
+  const all = [...tracks, { groupId: group, url: '/nice-1/a.m3u8' }];
+  assert.deepEqual(
+    [...playlistPathways([clone], all)],
+    [
+      ['/nice-1/v.m3u8', 'nice-1'],
+      ['/nice-1/a.m3u8', 'nice-1'],
+    ],
+  );
 });

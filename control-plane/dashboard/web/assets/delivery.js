@@ -200,3 +200,25 @@ function keep(list, entry, max) {
   list.push(entry);
   if (list.length > max) list.shift();
 }
+
+/**
+ * Which playlist belongs to which pathway, the variants' first: variants say it, audio groups are named by the variants.
+ *
+ * @param {readonly { attrs: Record<string, string>, url: string | readonly string[] }[]} levels  as parsed, or as hls.js keeps them
+ * @param {readonly { groupId: string, url: string }[]} audioTracks
+ * @returns {Map<string, string>} playlist URL -> pathway
+ */
+export function playlistPathways(levels, audioTracks) {
+  const ofPlaylist = new Map();
+  const ofGroup = new Map();
+  for (const { attrs, url } of levels) {
+    const pathway = attrs['PATHWAY-ID'] ?? '.';
+    for (const one of [url].flat()) ofPlaylist.set(one, pathway);
+    if (attrs.AUDIO !== undefined) ofGroup.set(attrs.AUDIO, pathway);
+  }
+  for (const { groupId, url } of audioTracks) {
+    const pathway = ofGroup.get(groupId);
+    if (url && pathway !== undefined) ofPlaylist.set(url, pathway);
+  }
+  return ofPlaylist;
+}

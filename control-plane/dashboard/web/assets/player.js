@@ -5,7 +5,7 @@
  * the next missing byte; and `pathwayPriority` has the failed box last as soon as one request of it fails.
  */
 import { basesOf, kitConfig } from '/kit/hls-kit.js';
-import { claimsOf, Delivery, failureWords, rankAfter } from './delivery.js';
+import { claimsOf, Delivery, failureWords, playlistPathways, rankAfter } from './delivery.js';
 
 const BUFFER_SECONDS = 12; // short on purpose: a killed box shows within seconds
 const KEPT_BEHIND_SECONDS = 4; // played again, a title is asked of the boxes again
@@ -207,9 +207,10 @@ export class Player {
 
   /** @param {any} hls @param {any} Events */
   #listen(hls, Events) {
-    hls.on(Events.MANIFEST_LOADED, (/** @type {string} */ _, /** @type {any} */ data) =>
-      this.#learnPathways(data),
-    );
+    hls.on(Events.MANIFEST_LOADED, (/** @type {string} */ _, /** @type {any} */ data) => {
+      this.pathways = [];
+      this.#learnPathways(data);
+    });
     hls.on(Events.MANIFEST_PARSED, () => {
       // Muted, a browser lets it play at once; where it does not, the controls are there.
       this.#video.play().catch(() => this.#onChange());
@@ -223,7 +224,10 @@ export class Player {
       }
       this.#onChange();
     });
-    hls.on(Events.LEVELS_UPDATED, () => this.#onChange());
+    // On a clone the variants are new ones: a box that was in no initial playlist has a name too.
+    hls.on(Events.LEVELS_UPDATED, (/** @type {string} */ _, /** @type {any} */ { levels }) =>
+      this.#learnPathways({ levels, audioTracks: hls.allAudioTracks }),
+    );
     hls.on(Events.FRAG_LOADED, (/** @type {string} */ _, /** @type {any} */ data) =>
       this.#segmentArrived(data),
     );
@@ -232,19 +236,11 @@ export class Player {
     );
   }
 
-  /** Which playlist belongs to which box: variants say it, audio groups are named by the variants. @param {any} data */
+  /** @param {any} data */
   #learnPathways({ levels, audioTracks = [] }) {
-    const ofGroup = new Map();
-    this.pathways = [];
-    for (const { attrs, url } of levels) {
-      const pathway = attrs['PATHWAY-ID'] ?? '.';
+    for (const [url, pathway] of playlistPathways(levels, audioTracks)) {
       this.#pathwayOfPlaylist.set(url, pathway);
-      if (attrs.AUDIO !== undefined) ofGroup.set(attrs.AUDIO, pathway);
       if (!this.pathways.includes(pathway)) this.pathways.push(pathway);
-    }
-    for (const { groupId, url } of audioTracks) {
-      const pathway = ofGroup.get(groupId);
-      if (url && pathway !== undefined) this.#pathwayOfPlaylist.set(url, pathway);
     }
     this.#onChange();
   }
