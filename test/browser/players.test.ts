@@ -1,7 +1,12 @@
+/**
+ * Players in a real browser against one running CDN: the watch page over the death of its box, and stock hls.js and dash.js
+ * on a clone, a box that was in none of their initial playlists. Each test says which boxes it wants alive.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Page } from 'playwright-core';
-import { cdnInBrowser, openPage, WAIT_MS } from './running-cdn.ts';
+import { cdnInBrowser, openPage, until, WAIT_MS } from './running-cdn.ts';
+import { stockPage } from './stock-page.ts';
 
 /** What `window.nightfillPlayer` gives, as far as it is looked at here. */
 interface PlayerState {
@@ -96,5 +101,181 @@ test(
     assert.match(await page.innerText('#switches'), new RegExp(`on ${next}|to ${next}`));
     assert.equal(await page.innerText('#served'), next);
     assert.deepEqual(errors, []);
+  },
+);
+
+interface CloneOffer {
+  readonly 'PATHWAY-PRIORITY': readonly string[];
+  readonly 'PATHWAY-CLONES'?: readonly {
+    readonly 'BASE-ID': string;
+    readonly ID: string;
+    readonly 'URI-REPLACEMENT': {
+      readonly HOST?: string;
+      readonly 'PER-VARIANT-URIS'?: Readonly<Record<string, string>>;
+      readonly 'PER-RENDITION-URIS'?: Readonly<Record<string, string>>;
+    };
+  }[];
+}
+
+const STEERING = /\/v1\/(hls|dash)\//;
+const STOCK = {
+  hls: {
+    manifest: 'master.m3u8',
+    script: 'hls.js',
+    // A short buffer: the sample would be loaded whole before anything happens.
+    start: `const hls = new Hls({ maxBufferLength: 4, maxMaxBufferLength: 4 });
+      hls.on('hlsManifestParsed', () => video.play());
+      hls.loadSource(url);
+      hls.attachMedia(video);`,
+  },
+  dash: {
+    manifest: 'manifest.mpd',
+    script: 'dash.js',
+    start: `const player = dashjs.MediaPlayer().create();
+      const short = { bufferTimeDefault: 4, bufferTimeAtTopQuality: 4, bufferTimeAtTopQualityLongForm: 4 };
+      player.updateSettings({ streaming: { buffer: short } });
+      player.initialize(video, url, true);`,
+  },
+} as const;
+
+/**
+ * The player begins on boxes that then die, while the one that was dead comes back. It is paused and its first question to
+ * steering is held in the browser until all that has happened, so that nobody waits for a TTL: the answer is the one of that moment.
+ */
+async function playOnClone(player: keyof typeof STOCK, late: string): Promise<CloneOffer> {
+  const cdn = running.cdn();
+  const boxes = (await cdn.fleet()).sites.flatMap((site) => site.appliances);
+  const others = boxes.map((box) => box.applianceId).filter((id) => id !== late);
+  const lateHost = new URL(boxes.find((box) => box.applianceId === late)?.baseUrl ?? '').host;
+  const { manifest, script, start } = STOCK[player];
+  const masterUrl = `${cdn.playUrl}/${manifest}?client=${cdn.viewerAddress}`;
+  await cdn.haveAlive(others);
+
+  const { page, errors } = await openPage(running.browser(), 'about:blank');
+  const received = countContent(page);
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  let held = '';
+  await page.route(STEERING, async (route) => {
+    held = route.request().url();
+    await released;
+    await route.continue();
+  });
+  const playlist = page.waitForResponse(masterUrl).then((response) => response.text());
+  await using played = await stockPage(script, start, masterUrl);
+  await page.goto(played.url);
+  const initial = await playlist;
+  assert.ok(!initial.includes(late), `${late} is in no initial playlist`);
+  for (const id of others) assert.ok(initial.includes(id), `${id} is in the initial playlist`);
+  await until('the player to play from a box, and to ask steering', () =>
+    Promise.resolve(received.size > 0 && held !== ''),
+  );
+  await page.evaluate('document.getElementById("video").pause()');
+  assert.equal(received.get(lateHost), undefined);
+
+  await cdn.haveAlive([late]);
+  const answered = page.waitForResponse(STEERING);
+  release();
+  const offer = (await (await answered).json()) as CloneOffer;
+  assert.equal(offer['PATHWAY-PRIORITY'][0], late);
+
+  const pausedAt = Number(await page.evaluate('document.getElementById("video").currentTime'));
+  await page.evaluate('void document.getElementById("video").play()');
+  await until(`${player} to play from ${late}`, async () => {
+    const at = await page.evaluate('document.getElementById("video").currentTime');
+    return Number(at) > pausedAt + 1 && (received.get(lateHost) ?? 0) > 40_000;
+  });
+  assert.deepEqual(errors, []);
+  await page.close();
+  return offer;
+}
+
+test(
+  'stock hls.js plays from a box that is in none of its initial playlists: a clone by PER-VARIANT-URIS and PER-RENDITION-URIS',
+  { skip },
+  async () => {
+    const late = 'lyon-1';
+    const { 'PATHWAY-CLONES': clones = [] } = await playOnClone('hls', late);
+    assert.deepEqual(
+      clones.map(({ ID }) => ID),
+      [late],
+    );
+    const { HOST, ...uris } = clones[0]['URI-REPLACEMENT'];
+    assert.equal(HOST, undefined, 'hls.js gives a HOST with a port to nobody');
+    assert.ok(Object.keys(uris['PER-VARIANT-URIS'] ?? {}).length > 1);
+    assert.ok(Object.keys(uris['PER-RENDITION-URIS'] ?? {}).length > 0);
+  },
+);
+
+test(
+  'stock dash.js plays from a box that is in no BaseURL of its manifest: a clone by HOST',
+  { skip },
+  async () => {
+    const late = 'paris-2';
+    const { 'PATHWAY-CLONES': clones = [] } = await playOnClone('dash', late);
+    assert.deepEqual(
+      clones.map(({ ID }) => ID),
+      [late],
+    );
+    const { HOST, ...uris } = clones[0]['URI-REPLACEMENT'];
+    assert.match(HOST ?? '', /^127\.\d+\.\d+\.\d+:\d+$/);
+    assert.deepEqual(uris, {}, 'DASH knows no URIs of single files');
+  },
+);
+
+test(
+  'dash.js with the kit plays on from another box when its own is killed: segments are finished there',
+  { skip },
+  async () => {
+    const cdn = running.cdn();
+    const boxes = (await cdn.fleet()).sites.flatMap((site) => site.appliances);
+    await cdn.haveAlive(boxes.map((box) => box.applianceId));
+    const { page, errors } = await openPage(running.browser(), 'about:blank');
+    const start = `
+      const { attachKit, SETTINGS } = await import('/dash-kit.js');
+      const { basesOf } = await import('/bases.js');
+      const play = await (await fetch(url.replace('/manifest.mpd', '.json'))).json();
+      window.fragments = [];
+      window.switches = [];
+      const player = dashjs.MediaPlayer().create();
+      attachKit(player, {
+        bases: basesOf(play),
+        onFragment: (event) => fragments.push(event),
+        onSwitch: (event) => switches.push(event),
+      });
+      window.retries = { wanted: SETTINGS.streaming.retryAttempts, has: player.getSettings().streaming.retryAttempts };
+      player.updateSettings({ streaming: { buffer: { bufferTimeDefault: 6, bufferTimeAtTopQuality: 6, bufferTimeAtTopQualityLongForm: 6 } } });
+      player.initialize(video, url, true);`;
+    const manifestUrl = `${cdn.playUrl}/manifest.mpd?client=${cdn.viewerAddress}`;
+    await using played = await stockPage('dash.js', start, manifestUrl);
+    await page.goto(played.url);
+    const look = (): Promise<{
+      at: number;
+      fragments: { sourceId: string; bytes: number }[];
+      switches: { from: string; to: string }[];
+      retries: Record<'wanted' | 'has', Record<string, number>>;
+    }> =>
+      page.evaluate(
+        `({ at: document.getElementById('video').currentTime, fragments: window.fragments ?? [], switches: window.switches ?? [], retries: window.retries })`,
+      );
+    await until('the player to play', async () => (await look()).at > 1);
+    const before = await look();
+    for (const [name, attempts] of Object.entries(before.retries.wanted)) {
+      assert.equal(before.retries.has[name], attempts, `${name} is a setting that dash.js knows`);
+    }
+    const victim = before.fragments[0].sourceId;
+    assert.ok(boxes.some((box) => box.applianceId === victim));
+    cdn.kill9(victim);
+    const known = before.fragments.length;
+    await until('segments from another box', async () =>
+      (await look()).fragments.slice(known).some(({ sourceId }) => sourceId !== victim),
+    );
+    await until(
+      'what comes after the buffer to play',
+      async () => (await look()).at > before.at + 8,
+    );
+    const after = await look();
+    assert.ok(after.switches.some(({ from, to }) => from === victim && to !== victim));
+    assert.deepEqual(errors, []);
+    await page.close();
   },
 );

@@ -2,8 +2,8 @@
  * A whole CDN of its own for a test in a browser: `nightfill up` in a fresh state directory, on loopback addresses
  * and ports that follow the test's process id, and a headless Chromium.
  */
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -38,9 +38,12 @@ export interface Fleet {
 
 export interface RunningCdn {
   readonly pagesUrl: string; // without a slash at the end
+  readonly playUrl: string; // of the sample on the playback service: a manifest's name follows, then `?client=`
   readonly viewerAddress: string; // at home in the first site
   /** The process of an appliance or a service, as the state directory names it. */
   kill9(name: string): void;
+  /** Has exactly these appliances alive: kills others, starts those that were killed, waits until new viewings see it. */
+  haveAlive(applianceIds: readonly string[]): Promise<void>;
   fleet(): Promise<Fleet>;
   stop(): Promise<void>;
 }
@@ -88,7 +91,9 @@ export async function startCdn(): Promise<RunningCdn> {
   const exited = new Promise<void>((resolve) => {
     up.once('exit', () => resolve());
   });
+  const boxes = new BoxProcesses(stateDir);
   const stop = async (): Promise<void> => {
+    boxes.stopRestarted();
     up.kill('SIGTERM');
     const timer = setTimeout(() => up.kill('SIGKILL'), STOP_MS);
     await exited;
@@ -116,14 +121,30 @@ export async function startCdn(): Promise<RunningCdn> {
     await stop();
     throw new Error(`"nightfill up" did not come up. It said:\n${said.join('\n')}`);
   }
+  const viewerAddress = `${block}.3.1`;
+  const page = await fetch(`${pagesUrl}/watch/config.json`);
+  const { playbackUrl, titles } = (await page.json()) as {
+    playbackUrl: string;
+    titles: { titleId: string }[];
+  };
+  const playUrl = `${playbackUrl}/play/${titles[0].titleId}`;
   return {
     pagesUrl,
-    viewerAddress: `${block}.3.1`,
-    kill9(name) {
-      const text = readFileSync(path.join(stateDir, 'pids.json'), 'utf8');
-      const pid = (JSON.parse(text) as { pids: Record<string, number> }).pids[name];
-      if (pid === undefined) throw new Error(`${name} is not in ${text}`);
-      process.kill(pid, 'SIGKILL');
+    playUrl,
+    viewerAddress,
+    kill9: (name) => boxes.kill9(name),
+    async haveAlive(applianceIds) {
+      boxes.haveAlive(applianceIds);
+      await until(`new viewings to be sent to ${applianceIds.join(', ')}`, async () => {
+        const answer = await fetch(`${playUrl}.json?client=${viewerAddress}`);
+        const { play } = (await answer.json()) as {
+          play: { files: { urls: { pathwayId: string; kind: string }[] }[] };
+        };
+        const named = play.files.flatMap(({ urls }) =>
+          urls.filter(({ kind }) => kind === 'appliance').map(({ pathwayId }) => pathwayId),
+        );
+        return [...new Set(named)].sort().join() === [...applianceIds].sort().join();
+      });
     },
     async fleet() {
       const answer = await fetch(`${pagesUrl}/v1/fleet/view`);
@@ -131,6 +152,66 @@ export async function startCdn(): Promise<RunningCdn> {
     },
     stop,
   };
+}
+
+/** Waits until something holds; what it throws meanwhile counts as not yet. */
+export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const deadlineMs = performance.now() + WAIT_MS;
+  let last: unknown;
+  const holdsNow = (): Promise<boolean> =>
+    holds().catch((thrown: unknown) => {
+      last = thrown;
+      return false;
+    });
+  while (!(await holdsNow())) {
+    if (performance.now() > deadlineMs) {
+      throw new Error(`waited in vain for ${what}`, { cause: last });
+    }
+    await new Promise((resolve) => {
+      setTimeout(resolve, 50);
+    });
+  }
+}
+
+/** The processes of one `nightfill up`, which leaves those that died as they are: what is started again is ours to stop. */
+class BoxProcesses {
+  readonly #stateDir: string;
+  readonly #killed = new Set<string>();
+  readonly #restarted = new Map<string, ChildProcess>();
+
+  constructor(stateDir: string) {
+    this.#stateDir = stateDir;
+  }
+
+  kill9(name: string): void {
+    const pid = this.#restarted.get(name)?.pid ?? this.#pids()[name];
+    if (pid === undefined) throw new Error(`${name} does not run`);
+    process.kill(pid, 'SIGKILL');
+    this.#killed.add(name);
+  }
+
+  haveAlive(applianceIds: readonly string[]): void {
+    const configs = readdirSync(path.join(this.#stateDir, 'config'));
+    const names = configs.map((file) => path.basename(file, '.json'));
+    for (const name of names.filter((one) => /-\d+$/.test(one))) {
+      const isWanted = applianceIds.includes(name);
+      if (!isWanted && !this.#killed.has(name)) this.kill9(name);
+      if (isWanted && this.#killed.delete(name)) {
+        const file = path.join(this.#stateDir, 'config', `${name}.json`);
+        const argv = ['appliance', '--config', file];
+        this.#restarted.set(name, spawn(PROGRAM, argv, { stdio: 'ignore' }));
+      }
+    }
+  }
+
+  stopRestarted(): void {
+    for (const child of this.#restarted.values()) child.kill('SIGKILL');
+  }
+
+  #pids(): Readonly<Record<string, number>> {
+    const text = readFileSync(path.join(this.#stateDir, 'pids.json'), 'utf8');
+    return (JSON.parse(text) as { pids: Record<string, number> }).pids;
+  }
 }
 
 /** One CDN and one browser for all tests of a file, started before the first and stopped after the last. */
