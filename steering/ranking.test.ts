@@ -264,6 +264,29 @@ test('own assignments count at once: without a new report sessions do not herd o
   assert.ok(toB > 100 && toB < 200, `${toB} of 240 to the idle box`);
 });
 
+test('a storm of first plays fills a home to its limit and no further: the rest is sent where there is headroom', () => {
+  const ledger = new LoadLedger(1, EXAMPLE_AT_MS);
+  const busy = { egressBps: 8e8 }; // of 1e9
+  const changes = { appliances: { 'lyon-a': busy, 'lyon-b': busy } };
+  const booked = new Map<string, number>();
+  const reasons = new Set<string>();
+  for (let at = 0; at < 160; at++) {
+    const decision = play(exampleWorld(changes, {}, ledger), { session: `storm-${at}` });
+    reasons.add(decision.files[0].ranking.reason);
+    for (const [id, bps] of expectedLoad(decision).boxes) {
+      ledger.assigned(id, bps, EXAMPLE_AT_MS);
+      booked.set(id, (booked.get(id) ?? 0) + bps);
+    }
+  }
+  const session = 4e6;
+  for (const id of ['lyon-a', 'lyon-b']) {
+    const bps = busy.egressBps + (booked.get(id) ?? 0);
+    assert.ok(bps > 0.9e9 && bps <= 0.95e9 + session, `${id} at ${bps / 1e6} Mbit/s`);
+  }
+  assert.ok((booked.get('paris-a') ?? 0) > 60 * session, 'nobody waits');
+  assert.deepEqual([...reasons].sort(), ['health', 'home']);
+});
+
 test('availability decides by country: the request wins over the prefix, and the answer says which rule', () => {
   const titles = [
     {
