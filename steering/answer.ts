@@ -267,6 +267,7 @@ function reasonsOf(rankings: readonly Ranking[]): readonly Reason[] {
 
 /** The pathways that a playlist shows: by how many files they stand first for, then in order of appearance; the origin last. */
 function pathwaysOf(rankings: readonly Ranking[]): readonly string[] {
+  if (rankings.every((ranking) => ranking === rankings[0])) return pathwaysOfOne(rankings[0]);
   const firsts = new Map<string, number>();
   // Most files share one ranking: it is looked into once.
   for (const ranking of new Set(rankings)) {
@@ -280,6 +281,14 @@ function pathwaysOf(rankings: readonly Ranking[]): readonly string[] {
   const ids = [...firsts.keys()];
   if (ids.length > 1) ids.sort((a, b) => (firsts.get(b) ?? 0) - (firsts.get(a) ?? 0));
   if (ids.length >= PATHWAYS_MAX) ids.length = PATHWAYS_MAX - 1;
+  ids.push(ORIGIN_PATHWAY_ID);
+  return ids;
+}
+
+/** The usual case: all files have one ranking, whose boxes are few and distinct. */
+function pathwaysOfOne({ candidates }: Ranking): readonly string[] {
+  const ids: string[] = [];
+  for (const target of candidates) if (target.kind !== 'origin') ids.push(pathwayOf(target));
   ids.push(ORIGIN_PATHWAY_ID);
   return ids;
 }

@@ -6,13 +6,15 @@
  *             (2) a box is in exactly one tier
  *             (3) tiers are cut short only after enough usable boxes were seen: with none usable, all are looked at
  *             (4) the same place in the same world gives the same tiers; a group of clusters is judged once per load epoch,
- *                 whoever asks, and which groups a place has is worked out once per prefix table
+ *                 whoever asks; which groups a place has is worked out once per prefix table
  *             (5) a demoted cluster stands behind the tier that follows its own
  * Source:     open-connect.md, Steering (longest match first, embedded boxes first)
  */
 import type { AddressFamily } from '#base/address.ts';
+import type { SiteId } from '#control-plane/contract.ts';
 import type { FleetAppliance, Fleet } from './fleet.ts';
 import { mix32 } from './hashing.ts';
+import type { Holdings } from './holdings.ts';
 import { evidenceOf, isKnownAs, type LoadFrame } from './load.ts';
 import { aggregateOf, demotionsOf } from './path-quality.ts';
 import { coverOf, homeOf, lookUp, unmapped, type Cover, type PrefixTable } from './place.ts';
@@ -40,6 +42,11 @@ export interface Candidate {
   readonly why: PassedOver | null; // null where usable
   readonly isBusy: boolean; // above the bounded load of its tier, or complained of: behind its peers
   readonly admit: number; // share of sessions that it is to have
+  // Of its appliance, what ranking looks at: boxes of a tier then lie side by side in memory, and nothing further off is touched.
+  readonly siteId: SiteId;
+  readonly hash: number;
+  readonly weight: number;
+  readonly holdings: Holdings;
 }
 
 /** The boxes of one or more clusters that are equally near, judged together. Shared by all places that see them so. */
@@ -65,13 +72,14 @@ export interface World {
   readonly memo: WorldMemo;
 }
 
-/** What was worked out for this world already. */
+/** What was judged for this world already. Places are not kept: there are too many, and each takes a few of these. */
 export interface WorldMemo {
   readonly tiers: readonly [v4: (Tier | undefined)[], v6: (Tier | undefined)[]]; // by cluster
-  readonly groups: Map<string, Tier>; // of several clusters
-  readonly plainPlaces: Map<number, Candidates>; // by cover and family: the country is that of the home, nothing is demoted
-  readonly places: Map<string, Candidates>;
+  readonly groups: readonly [v4: TierGroups, v6: TierGroups]; // of several clusters
 }
+
+/** By the very list of clusters: lists live as long as the prefix table. */
+type TierGroups = Map<readonly number[], Tier>;
 
 /** A box takes up to (1 + this) of its tier's mean use before its peers go first. */
 const BOUNDED_LOAD_EPSILON = 0.25;
@@ -88,11 +96,10 @@ const NOBODY: readonly number[] = [];
 const NO_TIER: Tier = { all: [], usable: [], sheds: false };
 
 export function createWorld(fleet: Fleet, load: LoadFrame): World {
+  const { length } = fleet.clusters;
   const memo: WorldMemo = {
-    tiers: [[], []],
-    groups: new Map(),
-    plainPlaces: new Map(),
-    places: new Map(),
+    tiers: [Array<Tier | undefined>(length), Array<Tier | undefined>(length)],
+    groups: [new Map(), new Map()],
   };
   return { fleet, load, failOpen: failOpenCountries(fleet, load), memo };
 }
@@ -160,26 +167,7 @@ export function placeOf(
 }
 
 export function candidatesFor(world: World, place: Place): Candidates {
-  const { places, plainPlaces } = world.memo;
-  const homeCountry = place.home === null ? null : world.fleet.clusters[place.home].country;
-  if (place.country === homeCountry && place.demoted.length === 0) {
-    const plainKey = place.coverId * 2 + (place.family === 4 ? 0 : 1);
-    let plain = plainPlaces.get(plainKey);
-    if (plain === undefined) {
-      plain = new Candidates(world, place);
-      if (plainPlaces.size >= MEMO_ENTRIES_MAX) plainPlaces.clear();
-      plainPlaces.set(plainKey, plain);
-    }
-    return plain;
-  }
-  const key = `${place.coverId}|${place.country ?? ''}|${place.family}|${place.demoted.join()}`;
-  let known = places.get(key);
-  if (known === undefined) {
-    known = new Candidates(world, place);
-    if (places.size >= MEMO_ENTRIES_MAX) places.clear();
-    places.set(key, known);
-  }
-  return known;
+  return new Candidates(world, place);
 }
 
 /** The tiers of one place, nearest first, each judged when it is first looked at: most answers need two or three. */
@@ -210,6 +198,16 @@ export class Candidates {
   tierAt(at: number): Tier | undefined {
     while (this.#tiers.length <= at && !this.#isComplete) this.#grow();
     return this.#tiers[at];
+  }
+
+  /** The tiers that somebody has asked for so far. */
+  judged(): readonly Tier[] {
+    return this.#tiers.slice();
+  }
+
+  /** Whether the last tier is among them. */
+  get isComplete(): boolean {
+    return this.#isComplete;
   }
 
   all(): readonly Tier[] {
@@ -250,7 +248,7 @@ export class Candidates {
       this.#usable >= USABLE_ENOUGH || (this.#usable > 0 && this.#tiers.length >= TIERS_MAX);
     if (!isEnough && this.#nextNearest < this.#nearest.length) {
       const cluster = this.#nearest[this.#nextNearest++];
-      if (!this.#isCovering(cluster) && this.#add([cluster])) this.#addDemoted();
+      if (!this.#isCovering(cluster) && this.#addOne(cluster)) this.#addDemoted();
       return;
     }
     // Too few near: then further away, at last anywhere. Each list goes on where the one before it ended.
@@ -279,7 +277,14 @@ export class Candidates {
   }
 
   #add(clusters: readonly number[]): boolean {
-    const tier = tierOf(this.#world, clusters, this.place.family);
+    return this.#push(tierOf(this.#world, clusters, this.place.family));
+  }
+
+  #addOne(cluster: number): boolean {
+    return this.#push(tierOfOne(this.#world, cluster, this.place.family));
+  }
+
+  #push(tier: Tier): boolean {
     if (tier.all.length === 0) return false;
     this.#usable += tier.usable.length;
     this.#tiers.push(tier);
@@ -323,19 +328,21 @@ function demote(
 }
 
 function tierOf(world: World, clusters: readonly number[], family: AddressFamily): Tier {
-  const { memo } = world;
-  if (clusters.length === 1) {
-    const known = memo.tiers[family === 4 ? 0 : 1];
-    return (known[clusters[0]] ??= judgeTier(world, clusters, family));
-  }
-  const key = `${family}|${clusters.join()}`;
-  let tier = memo.groups.get(key);
+  const { groups } = world.memo;
+  const at = family === 4 ? 0 : 1;
+  if (clusters.length === 1) return tierOfOne(world, clusters[0], family);
+  let tier = groups[at].get(clusters);
   if (tier === undefined) {
     tier = judgeTier(world, clusters, family);
-    if (memo.groups.size >= MEMO_ENTRIES_MAX) memo.groups.clear();
-    memo.groups.set(key, tier);
+    if (groups[at].size >= MEMO_ENTRIES_MAX) groups[at].clear();
+    groups[at].set(clusters, tier);
   }
   return tier;
+}
+
+function tierOfOne(world: World, cluster: number, family: AddressFamily): Tier {
+  const tiers = world.memo.tiers[family === 4 ? 0 : 1];
+  return (tiers[cluster] ??= judgeTier(world, [cluster], family));
 }
 
 function judgeTier(world: World, clusters: readonly number[], family: AddressFamily): Tier {
@@ -359,9 +366,10 @@ function judgeTier(world: World, clusters: readonly number[], family: AddressFam
   const all = members.map((index, at): Candidate => {
     const appliance = fleet.appliances[index];
     const { usability, why } = verdicts[at];
-    const { admit = 1 } = appliance.entry;
+    const { hash, holdings, siteId } = appliance;
+    const { admit = 1, weight } = appliance.entry;
     const isBusy = useOf(world, appliance) > busyShare || world.load.demoted.includes(index);
-    return { appliance, usability, why, isBusy, admit };
+    return { appliance, usability, why, isBusy, admit, siteId, hash, weight, holdings };
   });
   const usable = all.filter(({ usability }) => usability === 'usable');
   return {

@@ -5,6 +5,7 @@
 import type { ClusterId, LinkClass, SiteId } from '#control-plane/contract.ts';
 
 const NEIGHBOUR_LISTS_MAX = 8192; // one per (home, country): 6,000 clusters with their own country
+const WHOLE_LISTS_MAX = 256; // 24 KB each with 6,000 clusters
 const NEIGHBOURS_KEPT = 128; // of each list; who needs more has the whole order made anew
 
 export interface FleetCluster {
@@ -78,24 +79,40 @@ export function neighbourhoodOf(clusters: readonly FleetCluster[]): Neighbourhoo
       const site = home === null ? [] : (bySite.get(clusters[home].siteId) ?? []);
       const same = byCountry.get(country ?? '') ?? [];
       return order([...new Set([...site, ...same])], home, country);
-    }),
-    nearest: remembered(all),
-    all,
+    }, clusters.length),
+    nearest: remembered(all, clusters.length),
+    all: rememberedBy(WHOLE_LISTS_MAX, all), // only where nothing near is usable
   };
 }
 
 type List = Neighbourhood['all'];
 
-function remembered(make: List): List {
+function rememberedBy(listsMax: number, make: List): List {
   const lists = new Map<string, Uint32Array>();
   return (home, country) => {
     const key = `${home ?? ''}|${country ?? ''}`;
     let list = lists.get(key);
     if (list === undefined) {
-      list = make(home, country).slice(0, NEIGHBOURS_KEPT);
-      if (lists.size >= NEIGHBOUR_LISTS_MAX) lists.clear();
+      list = make(home, country);
+      if (lists.size >= listsMax) lists.clear();
       lists.set(key, list);
     }
+    return list;
+  };
+}
+
+/** Asked for with every second decision: the list of a home and its usual country is found by a place in an array. */
+function remembered(make: List, clusters: number): List {
+  const usual = Array<{ country: string | null; list: Uint32Array } | undefined>(clusters + 1);
+  const others = rememberedBy(NEIGHBOUR_LISTS_MAX, (home, country) =>
+    make(home, country).slice(0, NEIGHBOURS_KEPT),
+  );
+  return (home, country) => {
+    const at = home === null ? clusters : home;
+    const known = usual[at];
+    if (known?.country === country) return known.list;
+    const list = others(home, country);
+    if (known === undefined) usual[at] = { country, list };
     return list;
   };
 }

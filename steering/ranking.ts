@@ -69,7 +69,7 @@ export function rankFiles(
   return files.map((file) => {
     const { ordinal } = file;
     if (shared !== null && allHold(shared.looked, ordinal)) return shared.ranking;
-    const has: Has = (candidate) => holds(candidate.appliance.holdings, ordinal);
+    const has: Has = (candidate) => holds(candidate.holdings, ordinal);
     const picked = new Picked();
     const looked: Candidate[] = [];
     let isUniform = true;
@@ -118,7 +118,7 @@ export function rankBoxes(
 }
 
 function admitting({ usable }: Tier, sessionHash: number): readonly Candidate[] {
-  return usable.filter(({ appliance, admit }) => admits(appliance, admit, sessionHash));
+  return usable.filter((one) => admits(one, one.admit, sessionHash));
 }
 
 /** Holders that are to have fewer sessions come before boxes that lack the file: better than a fetch. */
@@ -127,9 +127,7 @@ function addShedding(picked: Picked, candidates: Candidates, has: Has, sessionHa
     const tier = candidates.tierAt(at);
     if (tier === undefined) return;
     if (!tier.sheds) continue;
-    const others = tier.usable.filter(
-      (one) => !admits(one.appliance, one.admit, sessionHash) && has(one),
-    );
+    const others = tier.usable.filter((one) => !admits(one, one.admit, sessionHash) && has(one));
     picked.add(inOrder(others, sessionHash), true);
   }
 }
@@ -146,17 +144,17 @@ function addOthers(picked: Picked, candidates: Candidates, has: Has, key: number
 }
 
 function allHold(boxes: readonly Candidate[], ordinal: number): boolean {
-  for (const { appliance } of boxes) if (!holds(appliance.holdings, ordinal)) return false;
+  for (const { holdings } of boxes) if (!holds(holdings, ordinal)) return false;
   return true;
 }
 
 function holdersOf(boxes: readonly Candidate[], ordinal: number): readonly Candidate[] {
   let lacking = 0;
-  while (lacking < boxes.length && holds(boxes[lacking].appliance.holdings, ordinal)) lacking++;
+  while (lacking < boxes.length && holds(boxes[lacking].holdings, ordinal)) lacking++;
   if (lacking === boxes.length) return boxes;
   const holders = boxes.slice(0, lacking);
   for (let at = lacking + 1; at < boxes.length; at++) {
-    if (holds(boxes[at].appliance.holdings, ordinal)) holders.push(boxes[at]);
+    if (holds(boxes[at].holdings, ordinal)) holders.push(boxes[at]);
   }
   return holders;
 }
@@ -214,8 +212,7 @@ class Concluded implements Ranking {
 
   #whyNot(candidate: Candidate): PassedOver {
     if (!this.#has(candidate)) return 'lacks-file';
-    const { appliance, admit } = candidate;
-    return admits(appliance, admit, this.#sessionHash) ? 'not-needed' : 'shedding';
+    return admits(candidate, candidate.admit, this.#sessionHash) ? 'not-needed' : 'shedding';
   }
 
   /** Worked out only where somebody asks: most answers are never explained. */
@@ -269,10 +266,10 @@ function isBefore(a: Candidate, scoreA: number, b: Candidate, scoreB: number): b
   return a.appliance.applianceId < b.appliance.applianceId;
 }
 
-function scoreOf({ appliance }: Candidate, key: number): number {
-  const unit = (mix32(Math.imul(key, 0x9e3779b1) ^ appliance.hash) + 0.5) / 4294967296;
+function scoreOf({ hash, weight }: Candidate, key: number): number {
+  const unit = (mix32(Math.imul(key, 0x9e3779b1) ^ hash) + 0.5) / 4294967296;
   // Weight 0 ("send nothing new") still orders full boxes among themselves.
-  return -Math.max(appliance.entry.weight, 1e-9) / Math.log(unit);
+  return -Math.max(weight, 1e-9) / Math.log(unit);
 }
 
 function addByTier(
@@ -305,9 +302,7 @@ class Picked {
     for (const candidate of ordered) {
       this.#found.push(candidate);
       this.#holds.push(holdsFile);
-      if (candidate.appliance.siteId !== this.#found[0].appliance.siteId) {
-        this.#hasSecondSite = true;
-      }
+      if (candidate.siteId !== this.#found[0].siteId) this.#hasSecondSite = true;
     }
   }
 
@@ -318,22 +313,23 @@ class Picked {
   /** The best ones; the last place goes to another site than the first, where there is one: sites fail as a whole. */
   targets(home: Tier): Target[] {
     const count = Math.min(APPLIANCES_MAX, this.#found.length);
-    const site = this.#found[0]?.appliance.siteId;
+    const site = this.#found[0]?.siteId;
     let last = count - 1;
     let isSpread = count < APPLIANCES_MAX;
     for (let at = 1; at < count; at++) {
-      if (this.#found[at].appliance.siteId !== site) isSpread = true;
+      if (this.#found[at].siteId !== site) isSpread = true;
     }
     if (!isSpread) {
-      const elsewhere = this.#found.findIndex(({ appliance }) => appliance.siteId !== site);
+      const elsewhere = this.#found.findIndex(({ siteId }) => siteId !== site);
       if (elsewhere !== -1) last = elsewhere;
     }
     const targets: Target[] = [];
+    const homeBoxes = home.all;
     for (let place = 0; place < count; place++) {
       const at = place === count - 1 ? last : place;
       const candidate = this.#found[at];
       const { appliance } = candidate;
-      const isHome = home.all.includes(candidate);
+      const isHome = homeBoxes.includes(candidate);
       targets.push({ kind: 'appliance', appliance, isHome, holdsFile: this.#holds[at] });
     }
     return targets;
