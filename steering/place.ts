@@ -108,7 +108,7 @@ export function lookUp(table: PrefixTable, address: Uint8Array): number {
   const bytes = unmapped(address);
   return bytes.length === 4
     ? lookUpV4(table, ((bytes[0] << 24) | (bytes[1] << 16) | (bytes[2] << 8) | bytes[3]) >>> 0)
-    : lookUpV6(table, bytes);
+    : lookUpV6(table, bytes, 0);
 }
 
 /** The same for an IPv4 address as a number. */
@@ -121,10 +121,11 @@ export function lookUpV4(table: PrefixTable, address: number): number {
   return word & ~IS_LEAF;
 }
 
-function lookUpV6(table: PrefixTable, bytes: Uint8Array): number {
+/** The same for an IPv6 address whose 16 bytes begin at `from`; IPv4-mapped ones are the caller's to unwrap. */
+export function lookUpV6(table: PrefixTable, bytes: Uint8Array, from: number): number {
   const { entry, blocks } = table.v6;
-  let word = entry[(bytes[0] << 8) | bytes[1]];
-  for (let at = ENTRY_BITS >>> 3; word < IS_LEAF; at++) {
+  let word = entry[(bytes[from] << 8) | bytes[from + 1]];
+  for (let at = from + (ENTRY_BITS >>> 3); word < IS_LEAF; at++) {
     word = blocks[(word << STRIDE) | (bytes[at] >>> 4)];
     if (word >= IS_LEAF) break;
     word = blocks[(word << STRIDE) | (bytes[at] & 15)];
@@ -146,20 +147,38 @@ export function lookUpScoped(
   const bytes = unmapped(address);
   const mappedBits = address.length - bytes.length === 12 ? 96 : 0;
   if (mappedBits > sourceBits) return { cover: NO_COVER, scopeBits: sourceBits };
-  const { child, value, shallowest } = bytes.length === 4 ? table.v4 : table.v6;
-  const bits = sourceBits - mappedBits;
+  const trie = bytes.length === 4 ? table.v4 : table.v6;
+  const packed = lookUpPacked(trie, bytes, 0, bytes.length, sourceBits - mappedBits);
+  return { cover: packedCover(packed), scopeBits: packedScope(packed) + mappedBits };
+}
+
+/** The same for a block whose `size` bytes begin at `from`, in one number: nothing is allocated. */
+export function lookUpPacked(
+  { child, value, shallowest }: Trie,
+  bytes: Uint8Array,
+  from: number,
+  size: number,
+  sourceBits: number,
+): number {
   let node = 0;
-  for (let depth = 0; depth <= bits; depth++) {
+  for (let depth = 0; depth <= sourceBits; depth++) {
     const next = child[node];
-    if (next === 0) return { cover: value[node], scopeBits: depth + mappedBits };
-    if (depth === bits) break;
-    node = next + ((bytes[depth >>> 3] >>> (7 - (depth & 7))) & 1);
+    if (next === 0) return value[node] * SCOPES + depth;
+    if (depth === sourceBits) break;
+    node = next + ((bytes[from + (depth >>> 3)] >>> (7 - (depth & 7))) & 1);
   }
-  const bitsMax = Math.max(bits, bytes.length === 4 ? SCOPE_BITS_MAX_V4 : SCOPE_BITS_MAX_V6);
-  return {
-    cover: value[node],
-    scopeBits: Math.min(bits + shallowest[node], bitsMax) + mappedBits,
-  };
+  const bitsMax = Math.max(sourceBits, size === 4 ? SCOPE_BITS_MAX_V4 : SCOPE_BITS_MAX_V6);
+  return value[node] * SCOPES + Math.min(sourceBits + shallowest[node], bitsMax);
+}
+
+const SCOPES = 256; // a scope is at most 128
+
+export function packedCover(packed: number): number {
+  return Math.floor(packed / SCOPES);
+}
+
+export function packedScope(packed: number): number {
+  return packed % SCOPES;
 }
 
 /** 16 bytes ::ffff:a.b.c.d -> 4 bytes; everything else as it is. */
@@ -167,7 +186,7 @@ export function unmapped(address: Uint8Array): Uint8Array {
   return address.length === 16 && isMapped(address) ? address.subarray(12) : address;
 }
 
-function isMapped(bytes: Uint8Array): boolean {
-  for (let at = 0; at < 10; at++) if (bytes[at] !== 0) return false;
-  return bytes[10] === 0xff && bytes[11] === 0xff;
+export function isMapped(bytes: Uint8Array, from = 0): boolean {
+  for (let at = from; at < from + 10; at++) if (bytes[at] !== 0) return false;
+  return bytes[from + 10] === 0xff && bytes[from + 11] === 0xff;
 }

@@ -15,6 +15,8 @@ const NAME_LENGTH_AT = 8; // in a msghdr
 const LENGTH_AT = 56; // in an mmsghdr
 const FLAGS_AT = 48;
 const MSG_TRUNCATED = 0x20;
+/** Between slots: at a distance of a power of two their first lines would all want the same place in the cache. */
+const SLOT_GAP_BYTES = 192;
 
 export class MessageBatch {
   readonly capacity: number;
@@ -29,6 +31,7 @@ export class MessageBatch {
     readonly names: number;
     readonly received: number;
     readonly answers: number;
+    readonly slotBytes: number;
   };
   readonly #inputs: readonly Buffer[];
   readonly #outputs: readonly Buffer[];
@@ -46,9 +49,10 @@ export class MessageBatch {
     const sendIovecs = receiveIovecs + capacity * IOVEC_BYTES;
     const names = sendIovecs + capacity * IOVEC_BYTES;
     const received = names + capacity * NAME_BYTES;
-    const answers = received + capacity * bytesMax;
-    const memory = allocate(answers + capacity * bytesMax);
-    this.#layout = { send, sendIovecs, names, received, answers };
+    const slotBytes = bytesMax + SLOT_GAP_BYTES;
+    const answers = received + capacity * slotBytes;
+    const memory = allocate(answers + capacity * slotBytes);
+    this.#layout = { send, sendIovecs, names, received, answers, slotBytes };
     this.#bytes = memory.bytes;
     this.#words = new Uint32Array(
       memory.bytes.buffer,
@@ -69,12 +73,12 @@ export class MessageBatch {
       this.#bytes.writeBigUInt64LE(BigInt(bytesMax), iovec + 8);
     };
     for (let at = 0; at < capacity; at++) {
-      place(at, at * MMSGHDR_BYTES, receiveIovecs + at * IOVEC_BYTES, received + at * bytesMax);
-      place(at, send + at * MMSGHDR_BYTES, sendIovecs + at * IOVEC_BYTES, answers + at * bytesMax);
+      place(at, at * MMSGHDR_BYTES, receiveIovecs + at * IOVEC_BYTES, received + at * slotBytes);
+      place(at, send + at * MMSGHDR_BYTES, sendIovecs + at * IOVEC_BYTES, answers + at * slotBytes);
     }
     const slices = (start: number): readonly Buffer[] =>
       Array.from({ length: capacity }, (_, at) =>
-        this.#bytes.subarray(start + at * bytesMax, start + (at + 1) * bytesMax),
+        this.#bytes.subarray(start + at * slotBytes, start + at * slotBytes + bytesMax),
       );
     this.#inputs = slices(received);
     this.#outputs = slices(answers);
@@ -120,16 +124,47 @@ export class MessageBatch {
     return this.#outputs[at];
   }
 
+  // The same by offset in `memory`, for readers and writers that want no view per datagram.
+
+  /** All of the batch's memory. */
+  get memory(): Buffer {
+    return this.#bytes;
+  }
+
+  receivedAt(at: number): number {
+    return this.#layout.received + at * this.#layout.slotBytes;
+  }
+
+  /** -1 where the datagram was longer than `bytesMax`. */
+  receivedBytes(at: number): number {
+    const header = at * MMSGHDR_BYTES;
+    if ((this.#words[(header + FLAGS_AT) >>> 2] & MSG_TRUNCATED) !== 0) return -1;
+    return this.#words[(header + LENGTH_AT) >>> 2];
+  }
+
+  senderAt(at: number): number {
+    const name = this.#layout.names + at * NAME_BYTES;
+    return name + (this.#bytes[name] === AF_INET ? 4 : 8);
+  }
+
+  senderBytes(at: number): number {
+    return this.#bytes[this.#layout.names + at * NAME_BYTES] === AF_INET ? 4 : 16;
+  }
+
+  roomAt(at: number): number {
+    return this.#layout.answers + at * this.#layout.slotBytes;
+  }
+
   /** Queues what lies in `room(at)`. Answers are sent in the order of these calls. */
   answer(at: number, length: number): void {
-    const { answers, names, send, sendIovecs } = this.#layout;
+    const { names, send, sendIovecs } = this.#layout;
     const to = this.#count++;
     const header = (send + to * MMSGHDR_BYTES) >>> 2;
     const iovec = (sendIovecs + to * IOVEC_BYTES) >>> 2;
     this.#setPointer(header, names + at * NAME_BYTES);
     this.#words[header + (NAME_LENGTH_AT >>> 2)] =
       this.#words[(at * MMSGHDR_BYTES + NAME_LENGTH_AT) >>> 2];
-    this.#setPointer(iovec, answers + at * this.bytesMax);
+    this.#setPointer(iovec, this.roomAt(at));
     this.#words[iovec + 2] = length;
   }
 

@@ -36,6 +36,8 @@ export const OPTION = { subnet: 8, cookie: 10, keepalive: 11, ede: 15 } as const
 /** Large enough for every answer of ours, small enough never to be fragmented. */
 export const UDP_PAYLOAD_MAX = 1232;
 export const UDP_PAYLOAD_NO_EDNS = 512;
+/** Over UDP, times the query, to a client that has not proven its address. */
+export const AMPLIFICATION_MAX = 3;
 export const TCP_MESSAGE_MAX = 65_535;
 export const HEADER_BYTES = 12;
 const NAME_BYTES_MAX = 255;

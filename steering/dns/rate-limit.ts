@@ -31,6 +31,7 @@ export const RATE_LIMITS: RateLimits = {
 const BUCKETS = 1 << 17; // 2.6 MB
 const WAYS = 4;
 const SLIP = 2;
+const POSITIVE_SALT = 0x1b873593;
 
 export class RateLimit {
   readonly #limits: RateLimits;
@@ -55,17 +56,56 @@ export class RateLimit {
     nameHash: number,
     nowMs: Milliseconds,
   ): RateVerdict {
-    const block = this.#hashBytes(this.#seed, address, address.length === 4 ? 3 : 7);
-    const { positivePerSecond, errorsPerSecond, blockPerSecond } = this.#limits;
-    const salt = kind === 'positive' ? 0x1b873593 : kind === 'nxdomain' ? 0x52dce729 : 0x38b34ae5;
-    let key = mix32(mix32(block ^ salt) ^ nameHash);
-    if (subnet !== null && subnet.sourceBits > 0) {
-      key = this.#hashBytes(key ^ subnet.sourceBits, subnet.address, (subnet.sourceBits + 7) >> 3);
-    }
-    const rate = kind === 'positive' ? positivePerSecond : errorsPerSecond;
+    const { errorsPerSecond, positivePerSecond } = this.#limits;
+    const block = this.#blockOf(address, 0, address.length);
+    const salt =
+      kind === 'positive' ? POSITIVE_SALT : kind === 'nxdomain' ? 0x52dce729 : 0x38b34ae5;
+    const bits = subnet?.sourceBits ?? 0;
+    const key = this.#keyOf(block ^ salt, nameHash, subnet?.address ?? address, 0, bits);
+    return this.#verdict(
+      block,
+      key,
+      kind === 'positive' ? positivePerSecond : errorsPerSecond,
+      nowMs,
+    );
+  }
+
+  /** The same for a positive answer, with addresses that lie somewhere in memory; `subnetBits` 0: no client subnet. */
+  takeAt(
+    address: Uint8Array,
+    addressAt: number,
+    addressBytes: number,
+    subnet: Uint8Array,
+    subnetAt: number,
+    subnetBits: number,
+    nameHash: number,
+    nowMs: Milliseconds,
+  ): RateVerdict {
+    const block = this.#blockOf(address, addressAt, addressBytes);
+    const key = this.#keyOf(block ^ POSITIVE_SALT, nameHash, subnet, subnetAt, subnetBits);
+    return this.#verdict(block, key, this.#limits.positivePerSecond, nowMs);
+  }
+
+  #blockOf(address: Uint8Array, at: number, bytes: number): number {
+    return hashBytes(this.#seed ^ bytes, address, at, bytes === 4 ? 3 : 7);
+  }
+
+  #keyOf(
+    base: number,
+    nameHash: number,
+    subnet: Uint8Array,
+    subnetAt: number,
+    subnetBits: number,
+  ): number {
+    const key = mix32(mix32(base) ^ nameHash);
+    if (subnetBits === 0) return key;
+    return hashBytes(key ^ subnetBits, subnet, subnetAt, (subnetBits + 7) >> 3);
+  }
+
+  #verdict(block: number, key: number, rate: number, nowMs: Milliseconds): RateVerdict {
     if (
       this.#spend(key, rate, nowMs) &&
-      this.#spend(mix32(block + 0x5bd1e995), blockPerSecond, nowMs)
+      this.#spend(mix32(block + 0x5bd1e995), this.#limits.blockPerSecond, nowMs)
     ) {
       return 'send';
     }
@@ -77,16 +117,10 @@ export class RateLimit {
     return 'drop';
   }
 
-  #hashBytes(seed: number, bytes: Uint8Array, count: number): number {
-    let hash = seed ^ bytes.length;
-    for (let at = 0; at < count; at++) hash = Math.imul(hash ^ bytes[at], 0x01000193);
-    return mix32(hash);
-  }
-
   /** A bucket holds one second's worth at most. */
   #spend(key: number, perSecond: number, nowMs: Milliseconds): boolean {
     const tag = (key | 1) >>> 0;
-    const first = (mix32(key ^ this.#seed) % (BUCKETS / WAYS)) * WAYS;
+    const first = (mix32(key ^ this.#seed) & (BUCKETS / WAYS - 1)) * WAYS;
     let at = first;
     for (let way = first; way < first + WAYS; way++) {
       if (this.#tags[way] === tag) {
@@ -106,4 +140,10 @@ export class RateLimit {
     this.#tokens[at] = tokens >= 1 ? tokens - 1 : tokens;
     return tokens >= 1;
   }
+}
+
+function hashBytes(seed: number, bytes: Uint8Array, from: number, count: number): number {
+  let hash = seed;
+  for (let at = from; at < from + count; at++) hash = Math.imul(hash ^ bytes[at], 0x01000193);
+  return mix32(hash);
 }

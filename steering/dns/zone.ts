@@ -15,11 +15,17 @@
  *             (3) the scope depends on the prefix table alone: health changes the answer, never the scope
  * Source:     RFC 1034, 2308 (negatives), 7871, 8482 (ANY), 8914
  */
-import { maskBytes, parseAddress } from '#base/address.ts';
-import { candidatesFor, placeOf, type Candidate, type World } from '../candidates.ts';
+import { parseAddress } from '#base/address.ts';
+import {
+  candidatesFor,
+  placeOf,
+  type Candidate,
+  type Candidates,
+  type World,
+} from '../candidates.ts';
 import type { CountryTable } from '../country-table.ts';
 import { addressOf, type Fleet } from '../fleet.ts';
-import { hashText, mix32 } from '../hashing.ts';
+import { mix32 } from '../hashing.ts';
 import { homeOf, lookUp, lookUpScoped, unmapped } from '../place.ts';
 import { rankBoxes } from '../ranking.ts';
 import {
@@ -45,6 +51,7 @@ export const TTL_SECONDS = {
   any: 3600,
 } as const;
 const EDE = { stale: 3, notReady: 14, notAuthoritative: 20 } as const;
+export const BEST_LABEL = 'v';
 const NO_DATA = new Uint8Array(0);
 const HINFO_DATA = Buffer.from('\x07RFC8482\x00', 'latin1');
 
@@ -137,14 +144,14 @@ function atName(
   }
   if (name === 'oca') return found([]);
   const isApplianceName = relative.length === 2 && relative[1] === 'oca';
-  if (name === 'v' || isApplianceName) {
+  if (name === BEST_LABEL || isApplianceName) {
     if (world === null) return { ...base, rcode: RCODE.servFail, ede: EDE.notReady };
-    if (name === 'v') {
+    if (name === BEST_LABEL) {
+      if (query.type !== TYPE.A && query.type !== TYPE.AAAA) return found([]);
       const { addresses, scopeBits } = bestBoxes(zone, world, query, resolver);
-      return found(addressRecords(owner, addresses, TTL_SECONDS.best), {
+      return bestResponse(zone, world, owner, addresses, {
+        ...base,
         scopeBits: base.scopeBits === null ? null : scopeBits,
-        ede: world.load.isStale ? EDE.stale : null,
-        mayTrim: true,
       });
     }
     const address = applianceAddresses(world.fleet).get(relative[0]);
@@ -162,6 +169,26 @@ function atName(
   return negative(zone, world, base, RCODE.nxDomain);
 }
 
+/** The answer with these boxes, or that there are none of the family that was asked for: that holds for everybody. */
+export function bestResponse(
+  zone: Zone,
+  world: World,
+  owner: readonly string[],
+  addresses: readonly Uint8Array[],
+  base: Response,
+): Response {
+  if (addresses.length === 0) {
+    const scopeBits = base.scopeBits === null ? null : 0;
+    return negative(zone, world, { ...base, scopeBits }, RCODE.noError);
+  }
+  return {
+    ...base,
+    answers: addressRecords(owner, addresses, TTL_SECONDS.best),
+    ede: world.load.isStale ? EDE.stale : null,
+    mayTrim: true,
+  };
+}
+
 /** The boxes for the client behind a query, in order of preference. */
 function bestBoxes(
   { countries }: Zone,
@@ -169,37 +196,71 @@ function bestBoxes(
   query: Query,
   resolver: Uint8Array,
 ): { addresses: readonly Uint8Array[]; scopeBits: number } {
-  const { fleet } = world;
+  const { prefixes } = world.fleet;
   const subnet = query.edns?.subnet ?? null;
   const bytesWanted = query.type === TYPE.AAAA ? 16 : 4;
   // A source of 0 bits asks for privacy: the resolver's own address, and an answer good for everybody behind it.
   const isAnonymous = subnet === null || subnet.sourceBits === 0;
   const scoped = isAnonymous
-    ? { cover: lookUp(fleet.prefixes, resolver), scopeBits: 0 }
-    : lookUpScoped(fleet.prefixes, subnet.address, subnet.sourceBits);
+    ? { cover: lookUp(prefixes, resolver), scopeBits: 0 }
+    : lookUpScoped(prefixes, subnet.address, subnet.sourceBits);
   const located =
-    countries === null || homeOf(fleet.prefixes, scoped.cover) !== null
+    countries === null || homeOf(prefixes, scoped.cover) !== null
       ? NOWHERE
       : countries.look(isAnonymous ? unmapped(resolver) : subnet.address);
   // Leaves of both tables cut the address space: the deeper of the two overlaps no other answer either.
   const scopeBits = isAnonymous ? 0 : deeper(scoped.scopeBits, located.bits, subnet);
-  const block = isAnonymous
-    ? unmapped(resolver)
-    : maskBytes(subnet.address, Math.min(scopeBits, subnet.sourceBits));
-  // Kinds of client spread over a site's few boxes well enough, and each is worked out once a world.
-  const kind = mix32(hashText(block.join('.'))) & (CLIENT_KINDS - 1);
-  const memoKey =
-    located.country === null
-      ? (scoped.cover * CLIENT_KINDS + kind) * 2 + (bytesWanted >>> 4)
-      : null;
+  const client = isAnonymous ? unmapped(resolver) : subnet.address;
+  const kind = clientKind(
+    client,
+    0,
+    isAnonymous ? client.length * 8 : Math.min(scopeBits, subnet.sourceBits),
+  );
+  if (located.country !== null) {
+    const candidates = boxesFor(world, scoped.cover, located.country);
+    return { addresses: boxAddresses(world, candidates, kind, bytesWanted), scopeBits };
+  }
+  const memoKey = (scoped.cover * CLIENT_KINDS + kind) * 2 + (bytesWanted >>> 4);
   const memo = memoOf(world);
-  const known = memoKey === null ? undefined : memo.get(memoKey);
-  if (known !== undefined) return { addresses: known, scopeBits };
-  // The family of an answer is what was asked for: A for IPv4, AAAA for IPv6; the client has both or would not ask.
-  const place = placeOf(fleet, scoped.cover, 6, located.country);
+  let addresses = memo.get(memoKey);
+  if (addresses === undefined) {
+    addresses = boxAddresses(world, boxesFor(world, scoped.cover, null), kind, bytesWanted);
+    if (memo.size < MEMO_ENTRIES_MAX) memo.set(memoKey, addresses);
+  }
+  return { addresses, scopeBits };
+}
+
+/**
+ * Which of CLIENT_KINDS kinds of client the first `bits` bits make: kinds spread over a site's few boxes well enough,
+ * and an answer is worked out for each only once.
+ */
+export function clientKind(bytes: Uint8Array, from: number, bits: number): number {
+  let hash = 0x811c9dc5;
+  const whole = from + (bits >>> 3);
+  for (let at = from; at < whole; at++) hash = Math.imul(hash ^ bytes[at], 0x01000193);
+  const rest = bits & 7;
+  if (rest > 0) hash = Math.imul(hash ^ (bytes[whole] & (0xff00 >> rest)), 0x01000193);
+  return mix32(hash) & (CLIENT_KINDS - 1);
+}
+
+/** The boxes that come into question for clients in a place, whatever the family. */
+export function boxesFor(world: World, cover: number, country: string | null): Candidates {
+  return candidatesFor(world, placeOf(world.fleet, cover, 6, country));
+}
+
+/**
+ * The addresses of one family for a kind of client. The family of an answer is what was asked for: A for
+ * IPv4, AAAA for IPv6; the client has both or would not ask.
+ */
+export function boxAddresses(
+  world: World,
+  candidates: Candidates,
+  kind: number,
+  bytesWanted: 4 | 16,
+): readonly Uint8Array[] {
   const isOfFamily = ({ appliance }: Candidate): boolean =>
     appliance.address?.length === bytesWanted;
-  const ranking = rankBoxes(world, candidatesFor(world, place), mix32(kind + 1), isOfFamily);
+  const ranking = rankBoxes(world, candidates, mix32(kind + 1), isOfFamily);
   const addresses: Uint8Array[] = [];
   let siteId: string | null = null;
   for (const target of ranking.candidates) {
@@ -209,14 +270,13 @@ function bestBoxes(
     if (target.appliance.siteId === siteId) addresses.push(target.appliance.address);
   }
   if (addresses.length === 0) {
-    const origin = addressOf(fleet.snapshot.origin.baseUrl);
+    const origin = addressOf(world.fleet.snapshot.origin.baseUrl);
     if (origin?.length === bytesWanted) addresses.push(origin);
   }
-  if (memoKey !== null && memo.size < MEMO_ENTRIES_MAX) memo.set(memoKey, addresses);
-  return { addresses, scopeBits };
+  return addresses;
 }
 
-const CLIENT_KINDS = 128; // each of ten boxes of a site gets a dozen
+export const CLIENT_KINDS = 128; // each of ten boxes of a site gets a dozen
 const MEMO_ENTRIES_MAX = 65_536;
 const memos = new WeakMap<World, Map<number, readonly Uint8Array[]>>();
 

@@ -14,7 +14,8 @@ import type { World } from '../candidates.ts';
 import { openCountryTable, type CountryTable } from '../country-table.ts';
 import { CookieJar } from '../dns/cookie.ts';
 import { RATE_LIMITS, RateLimit, type RateLimits } from '../dns/rate-limit.ts';
-import { Responder, type DnsCounters } from '../dns/responder.ts';
+import { Responder } from '../dns/responder.ts';
+import type { DnsCounters } from '../dns/tally.ts';
 import { createZone, type ZoneOptions } from '../dns/zone.ts';
 import type { Fleet } from '../fleet.ts';
 import type { LoadFrame } from '../load.ts';
@@ -48,6 +49,7 @@ const FAULTS_LOGGED_MAX = 10;
 const NO_COUNTERS: DnsCounters = {
   queries: 0,
   answered: 0,
+  quick: 0,
   ignored: 0,
   malformed: 0,
   truncated: 0,

@@ -8,7 +8,7 @@
  */
 import net from 'node:net';
 import { parseAddress } from '#base/address.ts';
-import type { Clock } from '#base/clock.ts';
+import type { Clock, Milliseconds } from '#base/clock.ts';
 import type { Linux } from '#base/io/linux.ts';
 import { messageOf } from '#base/outcome.ts';
 import type { World } from '../candidates.ts';
@@ -35,6 +35,9 @@ export class DnsServer {
   #udp: DnsSocket | null = null;
   #tcp: net.Server | null = null;
   readonly #connections = new Set<net.Socket>();
+  #world: World | null = null;
+  #wallMs: Milliseconds = 0;
+  #monotonicMs: Milliseconds = 0;
 
   constructor(options: DnsServerOptions) {
     this.#options = options;
@@ -68,16 +71,33 @@ export class DnsServer {
   }
 
   async #bindUdp(port: number): Promise<number> {
-    const { address, sharesPort, onFault, linux } = this.#options;
+    const { address, responder, sharesPort, onFault, linux } = this.#options;
     this.#udp = await openDnsSocket(
       {
         address,
         port,
         sharesPort,
         onFault,
-        respond: (message, resolver, room) => {
-          const answer = this.#respond(message, resolver, 'udp');
-          return answer === null ? 0 : answer.copy(room);
+        onBatch: () => this.#readClock(),
+        respond: (query, queryAt, queryBytes, sender, senderAt, senderBytes, room, roomAt) => {
+          try {
+            return responder.respondInto(
+              this.#world,
+              query,
+              queryAt,
+              queryBytes,
+              sender,
+              senderAt,
+              senderBytes,
+              room,
+              roomAt,
+              this.#wallMs,
+              this.#monotonicMs,
+            );
+          } catch (thrown) {
+            this.#lost(thrown, query.subarray(queryAt, queryAt + queryBytes));
+            return 0;
+          }
         },
       },
       ...(linux === undefined ? [] : [linux]),
@@ -116,7 +136,7 @@ export class DnsServer {
       while (held.length >= 2) {
         const length = held.readUInt16BE(0);
         if (held.length < 2 + length) break;
-        const answer = this.#respond(held.subarray(2, 2 + length), resolver, 'tcp');
+        const answer = this.#respond(held.subarray(2, 2 + length), resolver);
         held = held.subarray(2 + length);
         if (answer === null || connection.writableLength > TCP_BACKLOG_BYTES_MAX) {
           connection.destroy();
@@ -130,23 +150,36 @@ export class DnsServer {
     });
   }
 
-  #respond(message: Buffer, resolver: Uint8Array, transport: 'udp' | 'tcp'): Buffer | null {
-    const { responder, world, clock, onFault } = this.#options;
+  /** Over TCP. */
+  #respond(message: Buffer, resolver: Uint8Array): Buffer | null {
+    this.#readClock();
     try {
-      return responder.respond(world(), {
+      return this.#options.responder.respond(this.#world, {
         message,
         resolver,
-        transport,
-        wallMs: clock.wallMs(),
-        monotonicMs: clock.monotonicMs(),
+        transport: 'tcp',
+        wallMs: this.#wallMs,
+        monotonicMs: this.#monotonicMs,
       });
     } catch (thrown) {
-      // A bug. It is not left to end the process: one packet, sent again and again, would keep the zone down.
-      onFault(
-        `query lost: ${messageOf(thrown)}; message ${message.toString('hex').slice(0, 1024)}`,
-      );
+      this.#lost(thrown, message);
       return null;
     }
+  }
+
+  /** Once per batch: its questions are asked at one time, of one world. */
+  #readClock(): void {
+    const { clock, world } = this.#options;
+    this.#wallMs = clock.wallMs();
+    this.#monotonicMs = clock.monotonicMs();
+    this.#world = world();
+  }
+
+  /** A bug. It is not left to end the process: one packet, sent again and again, would keep the zone down. */
+  #lost(thrown: unknown, message: Buffer): void {
+    this.#options.onFault(
+      `query lost: ${messageOf(thrown)}; message ${message.toString('hex').slice(0, 1024)}`,
+    );
   }
 }
 

@@ -17,14 +17,26 @@ for (const [kind, with_, skip] of [
     { skip },
     async () => {
       const resolvers: string[] = [];
+      let batches = 0;
       const options = {
         address: HOST,
         port: 0,
         sharesPort: false,
         onFault: (detail: string) => assert.fail(detail),
-        respond: (message: Buffer, resolver: Uint8Array, room: Buffer): number => {
-          resolvers.push(resolver.join('.'));
-          return message.toString() === 'drop' ? 0 : room.write(`re ${message.toString()}`);
+        onBatch: () => batches++,
+        respond: (
+          query: Buffer,
+          queryAt: number,
+          queryBytes: number,
+          sender: Uint8Array,
+          senderAt: number,
+          senderBytes: number,
+          room: Buffer,
+          roomAt: number,
+        ): number => {
+          resolvers.push(sender.subarray(senderAt, senderAt + senderBytes).join('.'));
+          const message = query.toString('latin1', queryAt, queryAt + queryBytes);
+          return message === 'drop' ? 0 : room.write(`re ${message}`, roomAt);
         },
       };
       const socket = await openDnsSocket(options, with_);
@@ -50,6 +62,7 @@ for (const [kind, with_, skip] of [
       );
       assert.deepEqual([...new Set(resolvers)], ['127.77.44.2']);
       assert.equal(resolvers.length, 101, 'a question of 5,000 bytes is none');
+      assert.ok(batches > 0 && batches <= 103);
       client.close();
       await socket.close();
     },
@@ -60,7 +73,7 @@ for (const [kind, with_, skip] of [
     await new Promise<void>((resolve) => {
       taken.bind({ address: HOST, port: 0, exclusive: true }, resolve);
     });
-    const options = { sharesPort: false, onFault: () => {}, respond: () => 0 };
+    const options = { sharesPort: false, onFault: () => {}, onBatch: () => {}, respond: () => 0 };
     const port = taken.address().port;
     await assert.rejects(openDnsSocket({ ...options, address: HOST, port }, with_), {
       code: 'EADDRINUSE',

@@ -1,7 +1,7 @@
 /**
  * The UDP socket of a DNS thread: datagrams by the batch where Linux lets us (recvmmsg, sendmmsg), one by one through node:dgram elsewhere.
  *
- * Shape:      openDnsSocket(options) -> socket; `respond` writes an answer into the room it is given: its length, 0 for none
+ * Shape:      openDnsSocket(options) -> socket
  * Invariants: (1) at most BATCHES_PER_TURN batches a turn: timers and TCP get their turn under any load
  *             (2) an answer that the kernel does not take at once is lost, as on any link: resolvers ask again
  */
@@ -9,7 +9,6 @@ import { createSocket } from 'node:dgram';
 import { parseAddress } from '#base/address.ts';
 import { SO_RCVBUF, SO_REUSEPORT, SO_SNDBUF, SOL_SOCKET } from '#base/io/linux-abi.ts';
 import { loadLinux, type Linux } from '#base/io/linux.ts';
-import { unmapped } from '../place.ts';
 
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024; // bursts: thousands of answers of up to 1,232 bytes
 const BATCH = 64;
@@ -19,12 +18,25 @@ const EADDRINUSE = 98;
 const EADDRNOTAVAIL = 99;
 const EACCES = 13;
 
+/** Reads a question where it lies, writes its answer into the room: how many bytes, 0 for none. `sender`: 4 or 16 bytes. */
+export type Respond = (
+  query: Buffer,
+  queryAt: number,
+  queryBytes: number,
+  sender: Uint8Array,
+  senderAt: number,
+  senderBytes: number,
+  room: Buffer,
+  roomAt: number,
+) => number;
+
 export interface DnsSocketOptions {
   readonly address: string;
   readonly port: number;
   readonly sharesPort: boolean;
-  /** `resolver`: 4 or 16 bytes, a view that lives as long as the call. */
-  readonly respond: (message: Buffer, resolver: Uint8Array, room: Buffer) => number;
+  readonly respond: Respond;
+  /** Before the first question of each batch. */
+  readonly onBatch: () => void;
   readonly onFault: (detail: string) => void;
 }
 
@@ -43,7 +55,7 @@ export async function openDnsSocket(
 }
 
 function openBatches(options: DnsSocketOptions, linux: Linux): DnsSocket {
-  const { address, port, respond, sharesPort } = options;
+  const { address, port, respond, onBatch, sharesPort } = options;
   const fd = linux.udpSocket(address);
   if (fd < 0) throw listenError('socket', -fd, options);
   const isBound = (): number => {
@@ -58,14 +70,25 @@ function openBatches(options: DnsSocketOptions, linux: Linux): DnsSocket {
     throw listenError('bind', -bound, options);
   }
   const batch = linux.messageBatch(BATCH, DATAGRAM_BYTES_MAX);
+  const { memory } = batch;
   const watch = linux.watchReadable(fd, () => {
     for (let turn = 0; turn < BATCHES_PER_TURN; turn++) {
       const count = linux.receiveBatch(fd, batch);
       if (count <= 0) return;
+      onBatch();
       for (let at = 0; at < count; at++) {
-        const message = batch.received(at);
-        if (message === null) continue;
-        const length = respond(message, unmapped(batch.sender(at)), batch.room(at));
+        const bytes = batch.receivedBytes(at);
+        if (bytes < 0) continue;
+        const length = respond(
+          memory,
+          batch.receivedAt(at),
+          bytes,
+          memory,
+          batch.senderAt(at),
+          batch.senderBytes(at),
+          memory,
+          batch.roomAt(at),
+        );
         if (length > 0) batch.answer(at, length);
       }
       if (batch.answers > 0) linux.sendBatch(fd, batch);
@@ -95,7 +118,7 @@ function listenError(call: string, errno: number, { address, port }: DnsSocketOp
 }
 
 async function openPortable(options: DnsSocketOptions): Promise<DnsSocket> {
-  const { address, onFault, port, respond, sharesPort } = options;
+  const { address, onBatch, onFault, port, respond, sharesPort } = options;
   const room = Buffer.alloc(DATAGRAM_BYTES_MAX);
   const socket = createSocket({
     type: address.includes(':') ? 'udp6' : 'udp4',
@@ -115,7 +138,8 @@ async function openPortable(options: DnsSocketOptions): Promise<DnsSocket> {
     const zoneAt = from.address.indexOf('%'); // a link-local address names its interface
     const resolver = parseAddress(zoneAt === -1 ? from.address : from.address.slice(0, zoneAt));
     if (resolver === null || message.length > DATAGRAM_BYTES_MAX) return;
-    const length = respond(message, resolver, room);
+    onBatch();
+    const length = respond(message, 0, message.length, resolver, 0, resolver.length, room, 0);
     // send() may read the bytes later, when the room holds another answer: they get their own copy.
     if (length > 0) socket.send(Buffer.from(room.subarray(0, length)), from.port, from.address);
   });

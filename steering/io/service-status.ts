@@ -4,7 +4,7 @@
 import type { Milliseconds } from '#base/clock.ts';
 import { evidenceOf, isKnownAs } from '../load.ts';
 import type { World } from '../candidates.ts';
-import type { DnsCounters } from '../dns/responder.ts';
+import type { DnsCounters } from '../dns/tally.ts';
 import { countOf } from '../holdings.ts';
 import type { TokenMint } from '../signing.ts';
 import type { DecisionLogFile } from './decision-log-file.ts';
