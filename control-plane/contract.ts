@@ -420,9 +420,11 @@ export async function openFastTrack(
  * `GET /v1/manifest` -> 200 `application/vnd.nightfill.manifest`: one line with the signed header (JWS typ nf-manifest+jws),
  * "\n", then the body: NDJSON, zstd. 304 when `If-None-Match: "<version>"` is current; 404 while there is no plan.
  * `?base=<version>`: a delta on that version will do. It holds what comes (ManifestEntry), what has other titles or another
- * forecast by a factor of MANIFEST_FORECAST_FACTOR (ManifestEntry), and what goes (ManifestDrop).
+ * forecast by a factor of MANIFEST_FORECAST_FACTOR (ManifestEntry), and what goes (ManifestDrop: the first characters of its id,
+ * which mean one file of the base alone; the header's digest says whether both sides meant the same one).
  */
 export const MANIFEST_FORECAST_FACTOR = 4; // below it a forecast is not worth a line: each one changes each night
+export const MANIFEST_DROP_CHARACTERS = 10; // 60 bits: two files of 400,000 share them once in fourteen million bases
 export const MANIFEST_DELTAS_MAX = 7; // then a full one: what was not worth a line must not add up
 export const MANIFEST_CONTENT_TYPE = 'application/vnd.nightfill.manifest';
 export const MANIFEST_ENTRIES_MAX = 1_000_000;
@@ -481,9 +483,9 @@ export const ManifestEntrySchema = Type.Object(
 export type ManifestEntry = Static<typeof ManifestEntrySchema>;
 export const checkManifestEntry = checker(ManifestEntrySchema);
 
-/** A line of a delta: the file leaves the set. */
+/** A line of a delta: the one file of the base whose id begins so leaves the set. */
 export const ManifestDropSchema = Type.Object(
-  { fileId, drop: Type.Literal(true) },
+  { drop: Type.String({ pattern: `^[A-Za-z0-9_-]{${MANIFEST_DROP_CHARACTERS}}$` }) },
   { additionalProperties: false },
 );
 export type ManifestDrop = Static<typeof ManifestDropSchema>;

@@ -23,10 +23,12 @@ export {
 } from './routes/policy.ts';
 export { NO_ROAS } from './routes/roa.ts';
 export {
+  canNameDrops,
   compressLines,
   deltaLines,
   digestOfFiles,
   encodeManifest,
+  manifestParts,
   manifestContent,
   manifestEntries,
   manifestLines,

@@ -7,7 +7,8 @@
  *             (2) the compressed body has the header's SHA-256 before it is decompressed
  *             (3) decompression stops at MANIFEST_EXPANDED_BYTES_MAX, and at the room that the header's
  *                 own number of entries allows: a small body cannot claim gigabytes of memory
- *             (4) every line is an entry, no file comes twice, the digest of the full set is the header's
+ *             (4) every line is an entry, no file comes twice, a drop means one file of the base, the digest of the full set is the
+ *                 header's
  *             (5) a version at or below the one in use is refused: manifests only move forward
  */
 import { createHash } from 'node:crypto';
@@ -21,6 +22,7 @@ import {
   checkManifestHeader,
   JWS_TYPE,
   MANIFEST_BODY_BYTES_MAX,
+  MANIFEST_DROP_CHARACTERS,
   MANIFEST_EXPANDED_BYTES_MAX,
   SetDigest,
   type ApplianceId,
@@ -95,10 +97,12 @@ export async function readManifest(
   if (!expanded.ok) return expanded;
   const lines = await readLines(expanded.value, header);
   if (!lines.ok) return lines;
-  const entries =
+  const resulting =
     header.kind === 'full'
-      ? lines.value.entries
+      ? { ok: true as const, value: lines.value.entries }
       : merged(expected.base?.files ?? new Map<FileId, BaseFile>(), lines.value);
+  if (!resulting.ok) return resulting;
+  const entries = resulting.value;
   const digest = await digestOf(entries);
   if (digest !== header.setDigest) {
     return refuse('manifest-digest', `the set has digest ${digest}, signed is ${header.setDigest}`);
@@ -179,7 +183,7 @@ function expandBody(body: Uint8Array, header: ManifestHeader): Outcome<Buffer, M
 
 interface ReadLines {
   readonly entries: readonly ManifestEntry[];
-  readonly drops: ReadonlySet<FileId>;
+  readonly drops: ReadonlySet<string>; // the first characters of ids
 }
 
 /** In pieces: 400,000 lines take seconds, in which a box serves. */
@@ -188,8 +192,8 @@ async function readLines(
   header: ManifestHeader,
 ): Promise<Outcome<ReadLines, ManifestProblem>> {
   const entries: ManifestEntry[] = [];
-  const drops = new Set<FileId>();
-  const seen = new Set<FileId>();
+  const drops = new Set<string>();
+  const seen = new Set<string>(); // ids and drops: of different lengths, so never the same
   let start = 0;
   while (start < text.length) {
     const newlineAt = text.indexOf(NEWLINE, start);
@@ -201,10 +205,10 @@ async function readLines(
     if (end - start > LINE_BYTES_MAX) return refuse('manifest-entries', `${where} is too long`);
     const line = parseLine(text.toString('utf8', start, end), header.kind);
     if (!line.ok) return refuse('manifest-entries', `${where}: ${line.failure}`);
-    const { fileId } = line.value;
-    if (seen.has(fileId)) return refuse('manifest-entries', `${where}: ${fileId} comes twice`);
-    seen.add(fileId);
-    if ('drop' in line.value) drops.add(fileId);
+    const name = 'drop' in line.value ? line.value.drop : line.value.fileId;
+    if (seen.has(name)) return refuse('manifest-entries', `${where}: ${name} comes twice`);
+    seen.add(name);
+    if ('drop' in line.value) drops.add(name);
     else entries.push(line.value);
     start = end + 1;
     if (seen.size % LINES_PER_PIECE === 0) await new Promise((resolve) => setImmediate(resolve));
@@ -219,15 +223,29 @@ async function readLines(
 function merged(
   base: ReadonlyMap<FileId, BaseFile>,
   { entries, drops }: ReadLines,
-): readonly ManifestEntry[] {
+): Outcome<readonly ManifestEntry[], ManifestProblem> {
   const changed = new Set(entries.map(({ fileId }) => fileId));
   const result = [...entries];
+  const dropped = new Set<string>();
   for (const [fileId, { sizeBytes, titles, density, isUrgent }] of base) {
-    if (drops.has(fileId) || changed.has(fileId)) continue;
+    const name = fileId.slice(0, MANIFEST_DROP_CHARACTERS);
+    if (drops.has(name)) {
+      if (dropped.has(name)) {
+        return refuse('manifest-delta', `drop ${name} means two files of the set in use`);
+      }
+      dropped.add(name);
+      continue;
+    }
+    if (changed.has(fileId)) continue;
     const kept = { fileId, sizeBytes, titles: [...titles], density };
     result.push(isUrgent ? { ...kept, urgent: true } : kept);
   }
-  return result;
+  for (const name of drops) {
+    if (!dropped.has(name)) {
+      return refuse('manifest-delta', `drop ${name} means no file of the set in use`);
+    }
+  }
+  return { ok: true, value: result };
 }
 
 async function digestOf(entries: readonly ManifestEntry[]): Promise<string> {

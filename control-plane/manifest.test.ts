@@ -6,6 +6,7 @@ import { importSigningKey, signCompact, type SigningKey } from '#base/jws.ts';
 import { orderVersionOf, type Order, type Plan } from '#fill-planner/contract.ts';
 import {
   JWS_TYPE,
+  MANIFEST_DROP_CHARACTERS,
   openKeys,
   setDigestOf,
   type KeyRing,
@@ -14,6 +15,7 @@ import {
 } from './contract.ts';
 import { readManifest, type BaseFile, type ManifestRefusal } from './manifest-reader.ts';
 import {
+  canNameDrops,
   contentKeyOf,
   encodeManifest,
   compressLines,
@@ -186,12 +188,9 @@ test('a delta leads from one set to the next, and names only what comes, goes or
     text
       .trimEnd()
       .split('\n')
-      .map((line) => JSON.parse(line) as { fileId: string; drop?: boolean })
-      .map(({ fileId, drop }) => [fileId, drop === true]),
-    [
-      [fileIdFor(5), false],
-      [fileIdFor(9), true],
-    ],
+      .map((line) => JSON.parse(line) as { fileId?: string; drop?: string })
+      .map(({ fileId, drop }) => fileId ?? `- ${drop}`),
+    [fileIdFor(5), `- ${fileIdFor(9).slice(0, MANIFEST_DROP_CHARACTERS)}`],
   );
   const opened = await readManifest(bytes, keys.ring, {
     applianceId: 'box-1',
@@ -223,6 +222,50 @@ test('a delta on another version, on another set, cut off, or where none was ask
   assert.equal(await refusalOf(bytes, 2, wrongSet), 'manifest-digest');
   assert.equal(await refusalOf(bytes.subarray(0, -5), 2, before), 'manifest-body');
   assert.equal(await refusalOf(bytes, 2, before), 'taken');
+});
+
+test('a drop that means no file of the base, or two of them, is refused before anything is deleted', async () => {
+  const twin = fileIdFor(1).slice(0, MANIFEST_DROP_CHARACTERS).padEnd(43, 'A');
+  const one: BaseFile = { sizeBytes: 5, titles: ['t'], density: 1, isUrgent: false };
+  const delta = await forged(bodyOf({ drop: twin.slice(0, MANIFEST_DROP_CHARACTERS) }), {
+    kind: 'delta',
+    baseVersion: 1,
+    setDigest: setDigestOf([fileIdFor(2)]),
+  });
+  const refusalOf = async (...base: readonly string[]): Promise<string> => {
+    const files = new Map(base.map((id) => [id, one]));
+    const expected = { applianceId: 'box-1', versionInUse: 1, base: { files } };
+    const outcome = await readManifest(delta, keys.ring, expected);
+    return outcome.ok ? 'taken' : outcome.failure.refusal;
+  };
+  assert.equal(await refusalOf(fileIdFor(2)), 'manifest-delta', 'none begins so');
+  assert.equal(await refusalOf(fileIdFor(1), twin, fileIdFor(2)), 'manifest-delta', 'two do');
+  assert.equal(await refusalOf(fileIdFor(1), fileIdFor(3)), 'manifest-digest', 'another set');
+  assert.equal(await refusalOf(fileIdFor(1), fileIdFor(2)), 'taken');
+});
+
+test('a base with two ids that begin alike is no base for a delta', () => {
+  const ids = [
+    fileIdFor(1),
+    fileIdFor(2),
+    fileIdFor(1).slice(0, MANIFEST_DROP_CHARACTERS).padEnd(43, 'A'),
+  ];
+  const alike = { ...catalogue, fileIdOf: (ordinal: number) => ids[ordinal] };
+  const filesOf = (...ordinals: number[]) => ({
+    ordinals: Uint32Array.from(ordinals),
+    densities: new Float64Array(ordinals.length),
+  });
+  assert.equal(canNameDrops(filesOf(0, 1), alike), true);
+  assert.equal(canNameDrops(filesOf(2, 1), alike), true);
+  assert.equal(canNameDrops(filesOf(0, 1, 2), alike), false);
+});
+
+test('an ordinal that an order and its pins name more than once is one line', () => {
+  const { plan, order } = makePlan({ pins: [9, 0] });
+  const twice = { ...order, ordinals: [4, 4, 9, 0], densities: [90, 80, 70, 60] };
+  const files = plannedFiles(plan, twice, catalogue);
+  assert.deepEqual([...files.ordinals], [4, 9, 0]);
+  assert.deepEqual([...files.densities], [90, 70, 60]);
 });
 
 test('an empty plan is a manifest of nothing, and opens', async () => {

@@ -5,15 +5,17 @@
  * Invariants: (1) the same plan, order and catalogue give the same bytes, on every machine
  *             (2) each file comes once, with every title that lists it
  *             (3) the version is not part of the content: it grows only when the content key changes
- *             (4) no entry lives longer than its line: 400,000 files cost two arrays of numbers and their compressed body
+ *             (4) no entry lives longer than its line: 400,000 files cost two arrays of numbers and their compressed body,
+ *                 which is never copied: it stays in the parts in which it was made
  */
 import { createHash } from 'node:crypto';
 import { constants, createZstdCompress, zstdCompressSync } from 'node:zlib';
-import { expandPlan, type OrderColumns, type Plan } from '#fill-planner/contract.ts';
+import { visitPlan, type OrderColumns, type Plan } from '#fill-planner/contract.ts';
 import type { FileId, TitleId } from '#upstream/contract.ts';
 import { signCompact, type SigningKey } from '#base/jws.ts';
 import {
   JWS_TYPE,
+  MANIFEST_DROP_CHARACTERS,
   MANIFEST_ENTRIES_MAX,
   MANIFEST_FORECAST_FACTOR,
   SetDigest,
@@ -48,21 +50,42 @@ export function plannedFiles(
   order: OrderColumns,
   catalogue: ManifestCatalogue,
 ): PlannedFiles {
-  const expanded = expandPlan(plan, order, (at) => catalogue.fileIdOf(at));
-  const ordinals = new Uint32Array(expanded.length);
-  const densities = new Float64Array(expanded.length);
-  const seen = new Set<number>();
-  for (const { ordinal, density } of expanded) {
-    if (seen.size >= MANIFEST_ENTRIES_MAX) break;
+  const room = Math.min(order.ordinals.length + plan.pins.length, MANIFEST_ENTRIES_MAX);
+  const ordinals = new Uint32Array(room);
+  const densities = new Float64Array(room);
+  const seen = new OrdinalBits(order.ordinals, plan.pins);
+  let count = 0;
+  const fileIdOf = (ordinal: number): FileId | undefined => catalogue.fileIdOf(ordinal);
+  visitPlan(plan, order, fileIdOf, (ordinal, density) => {
+    if (count >= room || seen.has(ordinal)) return;
     const fileId = catalogue.fileIdOf(ordinal);
-    if (fileId === undefined || seen.has(ordinal) || catalogue.titlesOf(fileId).length === 0) {
-      continue;
-    }
-    ordinals[seen.size] = ordinal;
-    densities[seen.size] = density;
+    if (fileId === undefined || catalogue.titlesOf(fileId).length === 0) return;
+    ordinals[count] = ordinal;
+    densities[count++] = density;
     seen.add(ordinal);
+  });
+  return { ordinals: ordinals.subarray(0, count), densities: densities.subarray(0, count) };
+}
+
+/** A set of the ordinals that a plan can name, a bit each: 9 MB for a catalogue of 72 million files. */
+class OrdinalBits {
+  readonly #bits: Uint8Array;
+
+  constructor(...lists: readonly ArrayLike<number>[]) {
+    let largest = 0;
+    for (const list of lists) {
+      for (let at = 0; at < list.length; at++) largest = Math.max(largest, list[at]);
+    }
+    this.#bits = new Uint8Array((largest >>> 3) + 1);
   }
-  return { ordinals: ordinals.slice(0, seen.size), densities: densities.slice(0, seen.size) };
+
+  has(ordinal: number): boolean {
+    return (this.#bits[ordinal >>> 3] & (1 << (ordinal & 7))) !== 0;
+  }
+
+  add(ordinal: number): void {
+    this.#bits[ordinal >>> 3] |= 1 << (ordinal & 7);
+  }
 }
 
 function entryAt(files: PlannedFiles, at: number, catalogue: ManifestCatalogue): ManifestEntry {
@@ -108,8 +131,24 @@ export function* deltaLines(
   }
   for (const ordinal of before.keys()) {
     const fileId = catalogue.fileIdOf(ordinal);
-    if (fileId !== undefined) yield { fileId, drop: true };
+    if (fileId !== undefined) yield { drop: dropNameOf(fileId) };
   }
+}
+
+function dropNameOf(fileId: FileId): string {
+  return fileId.slice(0, MANIFEST_DROP_CHARACTERS);
+}
+
+/** Whether a delta can name what leaves this set: no two of its files begin alike. */
+export function canNameDrops(base: PlannedFiles, catalogue: ManifestCatalogue): boolean {
+  const keys = new Float64Array(base.ordinals.length);
+  for (let at = 0; at < keys.length; at++) {
+    const id = Buffer.from(dropNameOf(catalogue.fileIdOf(base.ordinals[at]) ?? ''), 'base64url');
+    keys[at] = id.length < 7 ? -1 : id.readUIntBE(0, 6); // 48 of its 60 bits: exact in a double
+  }
+  keys.sort();
+  for (let at = 1; at < keys.length; at++) if (keys[at] === keys[at - 1]) return false;
+  return true;
 }
 
 function isAlike(before: number, now: number): boolean {
@@ -139,7 +178,7 @@ export function setKeyOf(files: PlannedFiles, catalogue: ManifestCatalogue): str
 }
 
 export interface ManifestContent {
-  readonly body: Buffer; // NDJSON, zstd
+  readonly body: readonly Buffer[]; // NDJSON, zstd, in the parts in which it was made
   readonly entries: number; // lines
   readonly bodySha256: string;
   readonly setDigest: string;
@@ -154,9 +193,13 @@ export async function compressLines(
   lines: Iterable<ManifestEntry | ManifestDrop>,
 ): Promise<CompressedLines> {
   const stream = createZstdCompress(COMPRESSION);
-  const parts: Buffer[] = [];
+  const body: Buffer[] = [];
+  const bodyHash = createHash('sha256');
   const ended = new Promise<void>((resolve, reject) => {
-    stream.on('data', (part: Buffer) => parts.push(part));
+    stream.on('data', (part: Buffer) => {
+      body.push(part);
+      bodyHash.update(part);
+    });
     stream.once('end', resolve);
     stream.once('error', reject);
   });
@@ -177,8 +220,8 @@ export async function compressLines(
   text.update(piece);
   stream.end(piece);
   await ended;
-  const body = Buffer.concat(parts);
-  return { body, entries, bodySha256: sha256(body), textSha256: text.digest('base64url') };
+  const [bodySha256, textSha256] = [bodyHash.digest('base64url'), text.digest('base64url')];
+  return { body, entries, bodySha256, textSha256 };
 }
 
 /** The same at once, for a manifest that is small. */
@@ -186,9 +229,9 @@ export function manifestContent(entries: readonly ManifestEntry[]): ManifestCont
   const text = entries.map((entry) => `${JSON.stringify(entry)}\n`).join('');
   const body = zstdCompressSync(Buffer.from(text, 'utf8'), COMPRESSION);
   return {
-    body,
+    body: [body],
     entries: entries.length,
-    bodySha256: sha256(body),
+    bodySha256: createHash('sha256').update(body).digest('base64url'),
     setDigest: setDigestOf(entries.map((entry) => entry.fileId)),
   };
 }
@@ -209,15 +252,15 @@ export interface ManifestBase {
   readonly digest: string;
 }
 
-/** The manifest as it travels: the signed header, a newline, the body. */
-export async function encodeManifest(
+/** The manifest as it travels, in parts: the signed header with a newline, the body. */
+export async function manifestParts(
   key: SigningKey,
   plan: Plan,
   version: number,
   content: ManifestContent,
   issuedAtMs: number,
   base: ManifestBase | null = null,
-): Promise<Buffer> {
+): Promise<readonly Buffer[]> {
   const header: ManifestHeader = {
     applianceId: plan.applianceId,
     clusterId: plan.clusterId,
@@ -234,9 +277,12 @@ export async function encodeManifest(
     ...(base === null ? {} : { baseDigest: base.digest }),
   };
   const line = await signCompact(key, JWS_TYPE.manifest, header);
-  return Buffer.concat([Buffer.from(`${line}\n`, 'latin1'), content.body]);
+  return [Buffer.from(`${line}\n`, 'latin1'), ...content.body];
 }
 
-function sha256(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('base64url');
+/** The same in one piece, for one that is small. */
+export async function encodeManifest(
+  ...manifest: Parameters<typeof manifestParts>
+): Promise<Buffer> {
+  return Buffer.concat(await manifestParts(...manifest));
 }

@@ -232,20 +232,36 @@ export function expandPlan(
   order: OrderColumns,
   fileIdOfOrdinal: (ordinal: number) => FileId | undefined,
 ): readonly { ordinal: number; density: number }[] {
+  const held: { ordinal: number; density: number }[] = [];
+  visitPlan(
+    plan,
+    order,
+    fileIdOfOrdinal,
+    (ordinal, density) => void held.push({ ordinal, density }),
+  );
+  return held;
+}
+
+/** The same, one file after the other: who expands 400,000 keeps them as it likes. */
+export function visitPlan(
+  plan: Plan,
+  order: OrderColumns,
+  fileIdOfOrdinal: (ordinal: number) => FileId | undefined,
+  visit: (ordinal: number, density: number) => void,
+): void {
   const drops = new Set(plan.drops);
   const pins = new Set(plan.pins);
   const bands = plan.bands ?? [
     { fromDensity: 0, copies: 1, weights: plan.members.map((member) => member.weight) },
   ];
   const owned = ownedBuckets(plan, bands);
-  const held: { ordinal: number; density: number }[] = [];
   for (let at = 0; at < order.ordinals.length; at++) {
     const density = order.densities[at];
     const ordinal = order.ordinals[at];
     const fileId = fileIdOfOrdinal(ordinal);
     if (fileId === undefined) continue;
     if (pins.delete(ordinal)) {
-      held.push({ ordinal, density });
+      visit(ordinal, density);
       continue;
     }
     if (drops.has(ordinal)) continue;
@@ -255,12 +271,11 @@ export function expandPlan(
       const band = bands.findIndex((entry) => density >= entry.fromDensity);
       if (band === -1 || owned[band][shareBucketOf(fileId)] === 0) continue;
     }
-    held.push({ ordinal, density });
+    visit(ordinal, density);
   }
   for (const ordinal of [...pins].sort((a, b) => a - b)) {
-    if (fileIdOfOrdinal(ordinal) !== undefined) held.push({ ordinal, density: 0 });
+    if (fileIdOfOrdinal(ordinal) !== undefined) visit(ordinal, 0);
   }
-  return held;
 }
 
 function isKept({ keep }: Plan, density: number, previous: number): boolean {

@@ -10,6 +10,7 @@ import { createLogger } from '#base/log.ts';
 import { success } from '#base/outcome.ts';
 import {
   JWS_TYPE,
+  MANIFEST_DROP_CHARACTERS,
   openKeys,
   setDigestOf,
   type KeyRing,
@@ -125,7 +126,12 @@ test('a delta is taken on its base, kept, and read again after a restart', async
   await first.pull();
   const [gone, ...rest] = entries(0, FILES);
   const come = entries(FILES, FILES + 3);
-  await desk.putDelta(2, 1, [...come, { fileId: gone.fileId, drop: true }], [...rest, ...come]);
+  await desk.putDelta(
+    2,
+    1,
+    [...come, { drop: gone.fileId.slice(0, MANIFEST_DROP_CHARACTERS) }],
+    [...rest, ...come],
+  );
   await first.pull();
   assert.equal(first.current.version, 2);
   assert.equal(first.current.files.size, FILES + 2);

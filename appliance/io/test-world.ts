@@ -479,7 +479,7 @@ export async function manifestOf(
     setDigest,
     fillDensity: 0,
   });
-  return Buffer.concat([Buffer.from(`${header}\n`, 'latin1'), body]);
+  return Buffer.concat([Buffer.from(`${header}\n`, 'latin1'), ...body]);
 }
 
 export function entryOf(file: WorldFile, titleId: string, density = 1): ManifestEntry {

@@ -6,11 +6,12 @@ import { generateSigningKey } from '#base/jws.ts';
 import { assert } from '#base/outcome.ts';
 import type { ManifestEntry } from '#control-plane/contract.ts';
 import {
+  canNameDrops,
   compressLines,
   deltaLines,
   digestOfFiles,
-  encodeManifest,
   manifestLines,
+  manifestParts,
   plannedFiles,
   readManifest,
   type BaseFile,
@@ -51,15 +52,16 @@ const full = await measured(async () => {
   const planned = plannedFiles(plan, yesterday, catalogue);
   const lines = await compressLines(manifestLines(planned, catalogue));
   const content = { ...lines, setDigest: digestOfFiles(planned, catalogue) };
-  return encodeManifest(key, plan, 1, content, Date.now());
+  return manifestParts(key, plan, 1, content, Date.now());
 });
 const delta = await measured(async () => {
   const before = plannedFiles(plan, yesterday, catalogue);
   const after = plannedFiles(plan, tonight, catalogue);
+  assert(canNameDrops(before, catalogue), 'a delta can name what goes');
   const lines = await compressLines(deltaLines(before, after, catalogue));
   const content = { ...lines, setDigest: digestOfFiles(after, catalogue) };
   const base = { version: 1, digest: digestOfFiles(before, catalogue) };
-  return encodeManifest(key, plan, 2, content, Date.now(), base);
+  return manifestParts(key, plan, 2, content, Date.now(), base);
 });
 
 const ring = await ringOf();
@@ -128,7 +130,7 @@ function planOf(): Plan {
 }
 
 async function measured(
-  make: () => Promise<Buffer>,
+  make: () => Promise<readonly Buffer[]>,
 ): Promise<{ bytes: Buffer; seconds: number; peakBytes: number }> {
   globalThis.gc?.();
   const before = process.memoryUsage.rss();
@@ -139,7 +141,7 @@ async function measured(
   const made = await timed(make);
   clearInterval(timer);
   peak = Math.max(peak, process.memoryUsage.rss());
-  return { bytes: made.value, seconds: made.seconds, peakBytes: peak - before };
+  return { bytes: Buffer.concat(made.value), seconds: made.seconds, peakBytes: peak - before };
 }
 
 async function timed<T>(work: () => Promise<T>): Promise<{ value: T; seconds: number }> {

@@ -184,5 +184,5 @@ async function signedManifest(
     setDigest,
     fillDensity: 0,
   });
-  return Buffer.concat([Buffer.from(`${header}\n`, 'latin1'), body]);
+  return Buffer.concat([Buffer.from(`${header}\n`, 'latin1'), ...body]);
 }

@@ -6,6 +6,7 @@ import {
   VIEW_RECORDS_PER_POST_MAX,
   ViewRecordBatchSchema,
 } from '#appliance/contract.ts';
+import { Readable } from 'node:stream';
 import { Type } from 'typebox';
 import {
   MANIFEST_CONTENT_TYPE,
@@ -49,7 +50,8 @@ export function applianceRoutes(server: Server, plane: Plane): void {
     const etag = `"${manifest.version}"`;
     void reply.header('etag', etag).header('cache-control', 'no-cache');
     if (request.headers['if-none-match'] === etag) return reply.code(304).send();
-    return reply.type(MANIFEST_CONTENT_TYPE).send(manifest.bytes);
+    void reply.type(MANIFEST_CONTENT_TYPE).header('content-length', manifest.sizeBytes);
+    return reply.send(Readable.from(manifest.parts));
   });
 
   server.post(

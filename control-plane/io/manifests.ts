@@ -15,11 +15,12 @@ import type { DenySet } from '../denials.ts';
 import type { Plan } from '#fill-planner/contract.ts';
 import { MANIFEST_DELTAS_MAX } from '../contract.ts';
 import {
+  canNameDrops,
   compressLines,
   contentKeyOf,
   deltaLines,
   digestOfFiles,
-  encodeManifest,
+  manifestParts,
   manifestLines,
   plannedFiles,
   setKeyOf,
@@ -54,8 +55,11 @@ export interface DifferenceSide {
 export interface CurrentManifest {
   readonly version: number;
   readonly entries: number;
-  readonly bytes: Buffer;
+  readonly parts: readonly Buffer[]; // as they travel, one after the other
+  readonly sizeBytes: number;
 }
+
+type Made = Pick<CurrentManifest, 'parts' | 'sizeBytes'>;
 
 interface Expanded extends CurrentManifest {
   readonly basis: string; // what it was expanded from
@@ -71,11 +75,11 @@ export class Manifests {
   readonly #known = new Map<string, { basis: string; version: number; ordinals: Uint32Array }>();
   readonly #cache = new LRUCache<string, Expanded>({
     maxSize: CACHE_BYTES_MAX,
-    sizeCalculation: (entry) => entry.bytes.length + 1,
+    sizeCalculation: (entry) => entry.sizeBytes + 1,
   });
-  readonly #deltas = new LRUCache<string, { readonly bytes: Buffer | null }>({
+  readonly #deltas = new LRUCache<string, { readonly made: Made | null }>({
     maxSize: DELTAS_BYTES_MAX,
-    sizeCalculation: ({ bytes }) => (bytes?.length ?? 0) + 100,
+    sizeCalculation: ({ made }) => (made?.sizeBytes ?? 0) + 100,
   });
   readonly #inFlight = new Map<string, Promise<Expanded | null>>();
   #turn: Promise<unknown> = Promise.resolve();
@@ -135,11 +139,11 @@ export class Manifests {
     if (delta === undefined) {
       const making = this.#turn.then(() => this.#makeDelta(applianceId, baseVersion));
       this.#turn = making.catch(() => undefined);
-      delta = { bytes: await making };
+      delta = { made: await making };
       this.#deltas.set(name, delta);
     }
-    const { bytes } = delta;
-    return bytes === null || bytes.length >= full.bytes.length ? full : { ...full, bytes };
+    const { made } = delta;
+    return made === null || made.sizeBytes >= full.sizeBytes ? full : { ...full, ...made };
   }
 
   /** Whether the box's manifest, as last expanded, has the file. A box that was never told of one: no. */
@@ -182,24 +186,24 @@ export class Manifests {
         setKey: setKeyOf(files, catalogue),
         setDigest,
         entries: lines.entries,
-        bodyBytes: lines.body.length,
+        bodyBytes: sizeOf(lines.body),
         madeAtMs: nowMs,
       },
     );
     const content = { ...lines, setDigest };
-    const bytes = await encodeManifest(this.#key, stored.plan, version, content, nowMs);
+    const parts = await manifestParts(this.#key, stored.plan, version, content, nowMs);
     const before = this.#known.get(applianceId)?.version;
     if (before !== version) {
       this.#log.info({ applianceId, version, entries: lines.entries }, 'manifest is ready');
     }
     this.#known.set(applianceId, { basis, version, ordinals: files.ordinals.slice().sort() });
-    const expanded = { basis, version, entries: lines.entries, bytes };
+    const expanded = { basis, version, entries: lines.entries, ...madeOf(parts) };
     this.#cache.set(applianceId, expanded);
     return expanded;
   }
 
   /** What leads from `baseVersion` to the current manifest; null where only the full one does. */
-  async #makeDelta(applianceId: string, baseVersion: number): Promise<Buffer | null> {
+  async #makeDelta(applianceId: string, baseVersion: number): Promise<Made | null> {
     const version = this.#known.get(applianceId)?.version ?? 0;
     if (baseVersion < 1 || baseVersion >= version) return null;
     // Counted by version, so that neither side has to remember how many deltas there were.
@@ -219,10 +223,12 @@ export class Manifests {
     // A file that gained or lost a title since: the base cannot be made again.
     if (setKeyOf(baseFiles, catalogue) !== base.setKey) return null;
     if (setKeyOf(nextFiles, catalogue) !== next.setKey) return null;
+    if (!canNameDrops(baseFiles, catalogue)) return null;
     const lines = await compressLines(deltaLines(baseFiles, nextFiles, catalogue));
     const content = { ...lines, setDigest: next.setDigest };
     const from = { version: baseVersion, digest: base.setDigest };
-    return encodeManifest(this.#key, next.plan, version, content, this.#clock.wallMs(), from);
+    const nowMs = this.#clock.wallMs();
+    return madeOf(await manifestParts(this.#key, next.plan, version, content, nowMs, from));
   }
 
   /** Files by id and by size that two remembered versions have and the other has not. */
@@ -282,4 +288,12 @@ export class Manifests {
       ? null
       : `${run} ${this.#catalogue.shared} ${this.#denials().contentVersion}`;
   }
+}
+
+function madeOf(parts: readonly Buffer[]): Made {
+  return { parts, sizeBytes: sizeOf(parts) };
+}
+
+function sizeOf(parts: readonly Buffer[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 0);
 }
