@@ -1,8 +1,9 @@
 /**
- * `npm run bench -- heartbeats --json`: one control plane with 17,000 boxes on long-lived connections, each with a heartbeat a second.
+ * `npm run bench -- heartbeats --json [boxes] [--seconds N] [--profile DIR]`: one control plane with 17,000 boxes on long-lived
+ * connections, each with a heartbeat a second, and one steering process that is told of them.
  *
  * The control plane is the product's own process; the boxes are connections of a few loader processes (bench/heartbeats/loader.ts)
- * that enrol, authenticate and beat as boxes do, and acknowledge what is denied. Reported: beats a second that are answered, and per
+ * that enrol, authenticate and beat as boxes do, and acknowledge what is denied. `--profile`: the control plane's CPU profile. Reported: beats a second that are answered, and per
  * core of the control plane; its memory; how late answers come; seconds from a takedown to each acknowledgement.
  *
  * Both sides share this machine: a rate that is not reached says where one node ends HERE, not elsewhere.
@@ -13,6 +14,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
 import { assert } from '#base/outcome.ts';
 import type { LoaderAnswer, LoaderOrder } from './heartbeats/loader.ts';
 
@@ -21,6 +23,7 @@ const BOXES_SMOKE = 60;
 const LOADERS = 2;
 const MEASURE_MS = 15_000;
 const MEASURE_MS_SMOKE = 3000;
+const SETTLE_MS = 4000; // each box is serving and known to steering before anything is measured
 const ADDRESS = '127.79.4.1';
 const PORT = 25_900;
 const ROOT = path.join(import.meta.dirname, '..');
@@ -31,12 +34,21 @@ export async function run(options: {
   readonly smoke: boolean;
   readonly args: readonly string[];
 }): Promise<unknown> {
-  const wanted = Number(options.args[0] ?? (options.smoke ? BOXES_SMOKE : BOXES));
+  const { values, positionals } = parseArgs({
+    args: [...options.args],
+    allowPositionals: true,
+    options: { seconds: { type: 'string' }, profile: { type: 'string' } },
+  });
+  const wanted = Number(positionals[0] ?? (options.smoke ? BOXES_SMOKE : BOXES));
   if (!Number.isInteger(wanted) || wanted < 1) {
-    throw new Error(
-      `heartbeats: "${options.args[0]}" is no number of boxes; give it alone, e.g. 4000`,
-    );
+    throw new Error(`heartbeats: "${positionals[0]}" is no number of boxes; e.g. 4000`);
   }
+  const measureMs =
+    values.seconds === undefined
+      ? options.smoke
+        ? MEASURE_MS_SMOKE
+        : MEASURE_MS
+      : 1000 * Number(values.seconds);
   const directory = mkdtempSync(path.join(stateRoot(), 'nightfill-heartbeats-'));
   const children: ChildProcess[] = [];
   // Whoever stops the bench stops what it started.
@@ -46,12 +58,8 @@ export async function run(options: {
     for (const child of children) child.kill('SIGKILL');
   });
   try {
-    return await measure(
-      directory,
-      wanted,
-      options.smoke ? MEASURE_MS_SMOKE : MEASURE_MS,
-      children,
-    );
+    const profile = values.profile === undefined ? null : path.resolve(values.profile);
+    return await measure(directory, wanted, measureMs, profile, children);
   } finally {
     for (const child of children) child.kill('SIGKILL');
     rmSync(directory, { recursive: true, force: true });
@@ -67,14 +75,15 @@ async function measure(
   directory: string,
   boxes: number,
   measureMs: number,
+  profile: string | null,
   children: ChildProcess[],
 ): Promise<unknown> {
-  const controlPlane = await startControlPlane(directory, children);
+  const controlPlane = await startControlPlane(directory, profile, children);
   await operator('POST', '/v1/sites', {
     siteId: 'site',
     name: 'site',
     country: 'FR',
-    fillWindow: { startLocal: '00:00', hours: 24, timeZone: 'UTC' },
+    fillWindow: { startLocal: '02:00', hours: 12, timeZone: 'Europe/Paris' },
     clusters: [{ clusterId: 'site', prefixes: [] }],
   });
   const loaders = Array.from({ length: LOADERS }, (_, at) => startLoader(at, children));
@@ -97,7 +106,10 @@ async function measure(
     `${open} of ${boxes} connected in ${((performance.now() - connectedMs) / 1000).toFixed(1)} s`,
   );
   const pid = controlPlane.pid ?? 0;
+  const steering = followAsSteering();
+  await Promise.all(loaders.map((loader) => loader({ do: 'beat', forMs: SETTLE_MS })));
   const cpuBefore = cpuSeconds(pid);
+  const steeringBefore = steering.bytes;
   const startMs = performance.now();
   const beats = await Promise.all(
     loaders.map((loader) => loader({ do: 'beat', forMs: measureMs })),
@@ -107,10 +119,15 @@ async function measure(
   const answered = sum(beats, 'answered');
   const rss = rssBytes(pid);
   const latencies = beats.flatMap((answer) => answer.latenciesMs ?? []).sort((a, b) => a - b);
+  const steeringBytes = steering.bytes - steeringBefore;
   const denied = await takedown(loaders);
-  const { connections } = (await (await fetch(`${url()}/v1/health`)).json()) as {
-    connections?: number;
+  const health = (await (await fetch(`${url()}/v1/health`)).json()) as {
+    heartbeatConnections: number;
   };
+  if (profile !== null) {
+    controlPlane.kill('SIGTERM');
+    await new Promise((resolve) => controlPlane.once('exit', resolve));
+  }
   const result = {
     heartbeats: {
       boxesWanted: boxes,
@@ -127,7 +144,8 @@ async function measure(
       rssBytes: rss,
       answerMs: { p50: at(latencies, 0.5), p99: at(latencies, 0.99) },
       takedown: denied,
-      connections: connections ?? null,
+      steeringBytesPerSecond: steeringBytes / seconds,
+      connections: health.heartbeatConnections,
     },
   };
   say(JSON.stringify(result.heartbeats));
@@ -166,6 +184,7 @@ async function takedown(
 
 async function startControlPlane(
   directory: string,
+  profile: string | null,
   children: ChildProcess[],
 ): Promise<ChildProcess> {
   const keysDir = path.join(directory, 'keys');
@@ -194,7 +213,11 @@ async function startControlPlane(
     }),
   );
   const shell = `ulimit -n $(ulimit -Hn); exec "${path.join(ROOT, 'bin', 'nightfill')}" control-plane --config "${config}"`;
-  const child = spawn('bash', ['-c', shell], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const env =
+    profile === null
+      ? process.env
+      : { ...process.env, NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profile}` };
+  const child = spawn('bash', ['-c', shell], { stdio: ['ignore', 'pipe', 'inherit'], env });
   children.push(child);
   const lines = createInterface({ input: child.stdout });
   lines.on('line', () => {}); // read on, so that the pipe never fills
@@ -208,6 +231,22 @@ async function startControlPlane(
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   throw new Error('the control plane did not come up');
+}
+
+/** One steering process's stream, read and counted. */
+function followAsSteering(): { bytes: number } {
+  const count = { bytes: 0 };
+  const headers = { authorization: `Bearer ${tokenOf('steering')}` };
+  void fetch(`${url()}/v1/fleet/stream`, { headers })
+    .then(
+      async (answer) => {
+        assert(answer.ok && answer.body !== null, `the fleet stream answers, ${answer.status}`);
+        for await (const part of answer.body) count.bytes += (part as Uint8Array).length;
+      },
+      () => {}, // the control plane ended
+    )
+    .catch(() => {});
+  return count;
 }
 
 function startLoader(

@@ -85,3 +85,16 @@ test('time zones are known by their IANA name only', () => {
   assert.equal(isTimeZone('Mars/Olympus'), false);
   assert.equal(utcDateOf(at('2026-03-29T23:59:59Z')), '2026-03-29');
 });
+
+test('a window that was asked for answers for its time only, also where the clock went back', () => {
+  const window: FillWindow = { startLocal: '02:00', hours: 12, timeZone: 'Europe/Paris' };
+  const at = (iso: string): boolean => fillWindowAt(window, Date.parse(iso)).open;
+  const fresh = (iso: string): boolean => fillWindowAt({ ...window }, Date.parse(iso)).open;
+  const days = ['2026-03-28', '2026-03-29', '2026-10-25', '2026-07-01', '2026-03-28'];
+  for (const day of days) {
+    for (const hour of ['00:30', '01:30', '12:59', '13:00', '11:59', '23:59', '00:59']) {
+      const iso = `${day}T${hour}:00Z`;
+      assert.equal(at(iso), fresh(iso), iso);
+    }
+  }
+});

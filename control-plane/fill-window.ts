@@ -24,7 +24,27 @@ export interface WindowState {
 
 /** Throws RangeError on an unknown time zone: sites are checked with `isTimeZone` when they are taken in. */
 export function fillWindowAt(window: FillWindow, nowMs: number): WindowState {
-  if (window.hours >= 24) return { open: true, opensAtMs: null, closesAtMs: null };
+  if (window.hours >= 24) return ALWAYS_OPEN;
+  const known = lastStates.get(window);
+  if (known !== undefined && nowMs >= known.fromMs && nowMs < known.untilMs) return known.state;
+  const state = stateAt(window, nowMs);
+  const untilMs = state.closesAtMs ?? state.opensAtMs ?? nowMs;
+  lastStates.set(window, { state, fromMs: nowMs, untilMs });
+  return state;
+}
+
+const ALWAYS_OPEN: WindowState = { open: true, opensAtMs: null, closesAtMs: null };
+
+/**
+ * The last answer of each window, which holds until it opens or closes: asked with each heartbeat, and some thirty questions to
+ * the time zone's table are more than all else that a heartbeat costs. Gone with the window.
+ */
+const lastStates = new WeakMap<
+  FillWindow,
+  { readonly state: WindowState; readonly fromMs: number; readonly untilMs: number }
+>();
+
+function stateAt(window: FillWindow, nowMs: number): WindowState {
   const today = Math.floor((nowMs + offsetMsAt(window.timeZone, nowMs)) / DAY_MS) * DAY_MS;
   const startOfDayMs = minutesOf(window.startLocal) * MINUTE_MS;
   for (let day = -DAYS_BEFORE; day <= DAYS_AFTER; day++) {

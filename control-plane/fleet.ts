@@ -431,27 +431,46 @@ function freeze(box: MutableBox): void {
   };
 }
 
+const NO_REASONS: string[] = []; // never written to: one for all healthy boxes
 const REASONS_MAX = 16;
 const REASON_LENGTH_MAX = 200;
 
 function publishedEntry(box: MutableBox, weight: number, admit: number): SnapshotAppliance {
-  const { record, health, frozen } = box;
-  const next: SnapshotAppliance = {
+  const { record, health, frozen, published } = box;
+  const reasons = publishedReasons(health.reasons);
+  // Asked for all boxes several times a second, and hardly ever is one another than before.
+  if (
+    published !== null &&
+    published.standing === health.standing &&
+    published.since === health.sinceMs &&
+    published.weight === weight &&
+    (published.admit ?? 1) === admit &&
+    published.heartbeatAtMs === frozen.heartbeatAtMs &&
+    published.egressBps === frozen.egressBps &&
+    published.servingBps === frozen.servingBps &&
+    published.reasons.length === reasons.length &&
+    published.reasons.every((why, at) => why === reasons[at])
+  ) {
+    return published; // the record is the same: a box that enrols anew has nothing published
+  }
+  box.published = {
     applianceId: record.applianceId,
     siteId: record.siteId,
     clusterId: record.clusterId,
     baseUrl: record.baseUrl,
     standing: health.standing,
-    reasons: health.reasons.slice(0, REASONS_MAX).map((why) => why.slice(0, REASON_LENGTH_MAX)),
+    reasons,
     since: health.sinceMs,
     weight,
     ...(admit === 1 ? {} : { admit }),
     ...frozen,
   };
-  if (box.published === null || JSON.stringify(box.published) !== JSON.stringify(next)) {
-    box.published = next;
-  }
   return box.published;
+}
+
+function publishedReasons(reasons: readonly string[]): string[] {
+  if (reasons.length === 0) return NO_REASONS;
+  return reasons.slice(0, REASONS_MAX).map((why) => why.slice(0, REASON_LENGTH_MAX));
 }
 
 function publishedHoldings(box: MutableBox): SnapshotHoldings {

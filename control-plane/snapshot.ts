@@ -116,6 +116,18 @@ function holdingsChanges(
   return changes;
 }
 
+/** Plain figures are compared first: each second every box has another load, and none needs to be written out to see it. */
 function same(a: unknown, b: unknown): boolean {
-  return a === b || JSON.stringify(a) === JSON.stringify(b);
+  if (a === b) return true;
+  if (isRecord(a) && isRecord(b)) {
+    for (const key in b) {
+      const value = b[key];
+      if (typeof value !== 'object' && value !== a[key]) return false;
+    }
+  }
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -4,12 +4,12 @@
  * The boxes of a loader share one key: a control plane looks keys up by box and does the same work for each.
  */
 import { randomUUID } from 'node:crypto';
-import { WebSocket } from 'undici';
 import { systemClock } from '#base/clock.ts';
 import { generateSigningKey, signCompact, type SigningKey } from '#base/jws.ts';
 import { messageOf } from '#base/outcome.ts';
 import type { Heartbeat } from '#appliance/contract.ts';
 import { ASSERTION_AUDIENCE, ASSERTION_GRANT_TYPE, JWS_TYPE } from '#control-plane/contract.ts';
+import { FrameSocket } from './frames.ts';
 
 const AT_ONCE = 64; // enrolments under way
 const PERIOD_MS = 1000;
@@ -35,14 +35,13 @@ export interface LoaderAnswer {
 
 class Box {
   readonly id: string;
-  readonly socket: WebSocket;
+  socket!: FrameSocket; // set before the box is counted
   readonly #bootId = randomUUID();
   #sequence = 0;
   sentAtMs = 0;
 
-  constructor(id: string, socket: WebSocket) {
+  constructor(id: string) {
     this.id = id;
-    this.socket = socket;
   }
 
   beat(version: number): void {
@@ -106,7 +105,7 @@ async function beatFor(forMs: number): Promise<number> {
     due = Math.max(due, wanted - boxes.length);
     for (; due < wanted; due++) {
       const box = boxes[due % boxes.length];
-      if (box.socket.readyState !== WebSocket.OPEN) continue;
+      if (!box.socket.isOpen) continue;
       box.beat(deniedVersion);
       sent++;
     }
@@ -145,27 +144,22 @@ async function connect(
   });
   const body = { grant_type: ASSERTION_GRANT_TYPE, assertion };
   const access = await post(`${url}/v1/token`, null, body);
-  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/heartbeat`, {
-    headers: { authorization: `Bearer ${String(access['access_token'])}` },
+  const box = new Box(name);
+  const bearer = String(access['access_token']);
+  box.socket = await FrameSocket.open(`${url}/v1/heartbeat`, bearer, (payload) => {
+    heard(box, payload);
   });
-  const box = new Box(name, socket);
-  await new Promise<void>((resolve, reject) => {
-    socket.addEventListener('open', () => resolve());
-    socket.addEventListener('close', ({ code, reason }) => {
-      reject(new Error(`${name}: connection closed, ${code} ${reason}`));
-    });
-    socket.addEventListener('error', () => {});
-  });
-  socket.addEventListener('message', ({ data }) => heard(box, String(data)));
   boxes.push(box);
 }
 
-function heard(box: Box, text: string): void {
-  if (text.startsWith('{"type":"denials"')) {
+const DENIALS = Buffer.from('{"type":"denials"');
+
+function heard(box: Box, payload: Buffer): void {
+  if (payload.subarray(0, DENIALS.length).equals(DENIALS)) {
     denied++;
-    const { document } = JSON.parse(text) as { document: string };
-    const payload = Buffer.from(document.split('.')[1], 'base64url').toString('utf8');
-    deniedVersion = (JSON.parse(payload) as { version: number }).version;
+    const { document } = JSON.parse(payload.toString('utf8')) as { document: string };
+    const claims = Buffer.from(document.split('.')[1], 'base64url').toString('utf8');
+    deniedVersion = (JSON.parse(claims) as { version: number }).version;
     box.socket.send(
       JSON.stringify({ type: 'denials-ack', version: deniedVersion, appliedAtMs: Date.now() }),
     );

@@ -230,7 +230,15 @@ export class HeartbeatConnections {
     if (verdict === 'current') connection.fullAskedAtMs = null; // deltas led there as well
     const resyncHoldings = verdict === 'resync' && this.#mayAskFull(connection, nowMs);
     if (resyncHoldings) log.info({ applianceId }, 'asks for the whole list of holdings');
-    void this.#answer(connection, heartbeat.sequence, resyncHoldings);
+    const { signedClock } = this.#plane();
+    const { sequence } = heartbeat;
+    const signedTime = signedClock.atOnce();
+    if (signedTime !== null) this.#answer(connection, sequence, resyncHoldings, signedTime);
+    else {
+      void signedClock.now().then((text) => {
+        this.#answer(connection, sequence, resyncHoldings, text);
+      });
+    }
   }
 
   #mayAskFull(connection: Connection, nowMs: number): boolean {
@@ -241,11 +249,15 @@ export class HeartbeatConnections {
     return true;
   }
 
-  async #answer(connection: Connection, sequence: number, resyncHoldings: boolean): Promise<void> {
-    const { clock, denials, fleet, keys, manifests, signedClock } = this.#plane();
+  #answer(
+    connection: Connection,
+    sequence: number,
+    resyncHoldings: boolean,
+    signedTime: string,
+  ): void {
+    const { clock, denials, fleet, keys, manifests } = this.#plane();
     const { applianceId, socket } = connection;
-    const signedTime = await signedClock.now();
-    // Signing took a moment: the connection may be gone, and with it everything that would be read below.
+    // Signing may have taken a moment: the connection may be gone, and with it everything that would be read below.
     if (this.#isStopping || socket.readyState !== socket.OPEN) return;
     const box = fleet.box(applianceId);
     const site = box === undefined ? undefined : fleet.site(box.record.siteId);

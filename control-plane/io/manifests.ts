@@ -166,6 +166,7 @@ export class Manifests {
   }
 
   forget(applianceId: string): void {
+    this.#plans.forget(applianceId);
     this.#known.delete(applianceId);
     this.#cache.delete(applianceId);
   }

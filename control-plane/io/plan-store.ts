@@ -38,6 +38,7 @@ const VERSIONS_KEPT = 10; // of each box
 export class PlanStore {
   readonly #db: Db;
   readonly #sql: ReturnType<typeof statements>;
+  readonly #runs = new Map<string, string | null>(); // as far as it was asked for since a plan changed
 
   constructor(db: Db) {
     this.#db = db;
@@ -61,6 +62,7 @@ export class PlanStore {
     takenInAtMs: number,
     isFirst: (applianceId: string) => boolean = () => true,
   ): void {
+    this.#runs.clear();
     this.#db.transaction(() => {
       this.#sql.setInsert.run(
         set.run,
@@ -89,6 +91,7 @@ export class PlanStore {
 
   /** Waiting plans of these boxes are in use from here on. */
   promote(isWanted: (applianceId: string) => boolean): void {
+    this.#runs.clear();
     this.#db.transaction(() => {
       for (const { appliance_id: applianceId } of this.#sql.waitingAll.all()) {
         if (!isWanted(applianceId)) continue;
@@ -101,6 +104,7 @@ export class PlanStore {
 
   /** Every box that has a plan of this run gets the one that it had before; how many. What waits is dropped. */
   rollBack(run: string): number {
+    this.#runs.clear();
     return this.#db.transaction(() => {
       this.#sql.waitingClear.run();
       const { changes } = this.#sql.beforeRestore.run(run);
@@ -123,9 +127,19 @@ export class PlanStore {
     return row === undefined ? null : { run: row.run, plan: JSON.parse(row.content) as Plan };
   }
 
-  /** Which run a box's plan is of: cheap, asked with each heartbeat. */
+  /** Which run a box's plan is of: from memory, asked with each heartbeat. */
   runOf(applianceId: string): string | null {
-    return this.#sql.runGet.get(applianceId)?.run ?? null;
+    let run = this.#runs.get(applianceId);
+    if (run === undefined) {
+      run = this.#sql.runGet.get(applianceId)?.run ?? null;
+      this.#runs.set(applianceId, run);
+    }
+    return run;
+  }
+
+  /** The box was removed, and its plan with it. */
+  forget(applianceId: string): void {
+    this.#runs.delete(applianceId);
   }
 
   order(orderVersion: string): Order | null {

@@ -71,6 +71,29 @@ test('a new plan is named in the answers to heartbeats, and a file that gains a 
   assert.deepEqual(opened.value.entries[0].titles, ['film', 'film-cut']);
 });
 
+test('a box that was removed has no plan when it enrols anew, and gets one with the next night', async (t) => {
+  const rig = await Rig.start(t);
+  await rig.putSite();
+  await rig.publish(exampleListing('film', ['a']));
+  const box = await rig.box('box-1');
+  const { manifests } = rig.controlPlane.plane;
+  const { epoch } = rig.controlPlane.plane.catalogue;
+  const boxes = [{ applianceId: 'box-1', clusterId: 'paris' }];
+  const plan = async (planDate: string): Promise<void> => {
+    const set = examplePlanSet(epoch, boxes, [0], { planDate });
+    await rig.call('POST', '/v1/plans', 'planner', { planSet: await rig.signPlan(set) });
+  };
+  await plan('2026-06-01');
+  assert.equal((await manifests.current(box.applianceId))?.version, 1);
+  assert.equal(manifests.versionOf('box-1'), 1);
+  assert.equal((await rig.call('DELETE', '/v1/appliances/box-1', 'operator')).status, 204);
+  await rig.box('box-1');
+  assert.equal(manifests.versionOf('box-1'), 0);
+  assert.equal(await manifests.current('box-1'), null);
+  await plan('2026-06-02');
+  assert.equal((await manifests.current('box-1'))?.entries, 1);
+});
+
 test('a plan set is taken whole or not at all', async (t) => {
   const { rig, box, epoch } = await withCatalogue(t);
   const good = examplePlanSet(epoch, [BOX_1], [0, 1]);

@@ -395,9 +395,11 @@ class RunningControlPlane implements ControlPlane {
     forget();
     this.#timers.push(
       clock.every(TICK_MS, () => {
-        for (const change of fleet.tick(clock.monotonicMs(), clock.wallMs())) {
-          standingChanged(change);
-        }
+        const changes = fleet.tick(clock.monotonicMs(), clock.wallMs());
+        if (changes.length === 0) return;
+        store.together(() => {
+          for (const change of changes) standingChanged(change);
+        });
       }),
       clock.every(WEIGHT_PERIOD_MS, () => {
         if (fleet.stepWeights(WEIGHT_PERIOD_MS)) publisher.changed('soon');

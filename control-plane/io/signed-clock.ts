@@ -11,6 +11,7 @@ export class SignedClock {
   readonly #clock: Clock;
   #second = -1;
   #text: Promise<string> | null = null;
+  #signed: string | null = null; // of this second
 
   constructor(key: SigningKey, clock: Clock) {
     this.#key = key;
@@ -23,8 +24,17 @@ export class SignedClock {
     const second = Math.floor(nowMs / SECOND_MS);
     if (this.#text === null || second !== this.#second) {
       this.#second = second;
+      this.#signed = null;
       this.#text = signCompact(this.#key, JWS_TYPE.time, { nowMs });
+      void this.#text.then((text) => {
+        if (this.#second === second) this.#signed = text;
+      });
     }
     return this.#text;
+  }
+
+  /** The same where this second's is signed already: without waiting, for all but the first of a second. */
+  atOnce(): string | null {
+    return Math.floor(this.#clock.wallMs() / SECOND_MS) === this.#second ? this.#signed : null;
   }
 }
