@@ -3,11 +3,11 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import Database from 'better-sqlite3';
-import { setDigestOf } from '../contract.ts';
+import { checkFillSources, setDigestOf } from '../contract.ts';
 import { RESTORED_GRACE_MS } from '../health-machine.ts';
 import { initKeyFiles, loadControlPlaneKeys } from './key-files.ts';
 import { exampleFileId, exampleListing, examplePlanSet } from './test-examples.ts';
-import { Rig } from './test-rig.ts';
+import { Rig, type RigBox } from './test-rig.ts';
 
 const BOX_1 = { applianceId: 'box-1', clusterId: 'paris' };
 
@@ -49,6 +49,51 @@ test('a restart keeps catalogue, sites, boxes, holdings, plans, spools and alarm
   const audit = await rig.call('GET', '/v1/audit', 'operator');
   const entries = audit.body['entries'] as { what: string }[];
   assert.ok(entries.some(({ what }) => what === 'enrolled'));
+});
+
+test('restarted in the middle of a fill, it names the same manifest, lets the same box wait, and knows what is filled already', async (t) => {
+  const rig = await Rig.start(t);
+  await rig.putSite();
+  await rig.publish(exampleListing('film', ['a', 'b']));
+  const boxes = [await rig.box('box-1'), await rig.box('box-2')];
+  const { epoch } = rig.controlPlane.plane.catalogue;
+  const planned = boxes.map(({ applianceId }) => ({ applianceId, clusterId: 'paris' }));
+  const planSet = await rig.signPlan(examplePlanSet(epoch, planned, [0, 1]));
+  await rig.call('POST', '/v1/plans', 'planner', { planSet });
+  let isFilled = false;
+  const join = async (): Promise<void> => {
+    for (const box of boxes) {
+      await box.connect();
+      let told = 0;
+      for (let n = 0; n < 50 && told !== 1; n++) {
+        const holdings = isFilled && box === boxes[0] ? { holdings: held } : {};
+        told = (await box.beat(holdings)).versions.manifest;
+      }
+      assert.equal(told, 1, 'the manifest that the box has');
+    }
+  };
+  const held = { version: 1, digest: setDigestOf([exampleFileId('a')]), files: 1 };
+  const sourcesOf = async (box: RigBox, name: string): Promise<readonly (string | number)[][]> => {
+    const wanted = { fileIds: [exampleFileId(name)], purpose: 'fill' };
+    const checked = checkFillSources((await box.post('/v1/sources', wanted)).body);
+    assert.ok(checked.ok);
+    return checked.value.files[0].sources.map(({ id, delayMs }) => [id, delayMs]);
+  };
+  await join();
+  await boxes[0].holds(1, [exampleFileId('a')]); // b is still to come
+  isFilled = true;
+  const asked = async (): Promise<unknown> => [
+    await sourcesOf(boxes[1], 'a'),
+    await sourcesOf(boxes[0], 'b'),
+    await sourcesOf(boxes[1], 'b'),
+  ];
+  const before = await asked();
+  await rig.restart();
+  await join();
+  assert.deepEqual(await asked(), before);
+  const [a, ...b] = before as (string | number)[][][];
+  assert.deepEqual(a[0], ['box-1', 0], 'what is filled comes from the neighbour');
+  assert.equal(b.filter((sources) => sources.at(-1)?.[1] === 0).length, 1, 'one asks the origin');
 });
 
 test('a box that does not come back after a restart is gone once its grace is over', async (t) => {
