@@ -30,6 +30,20 @@ import {
   formatShare,
 } from './web/assets/format.js';
 
+import type { ReleaseView, RolloutView, TakedownView } from './operations-view.ts';
+import {
+  blockingWords,
+  copiesWords,
+  inventoryVerdict,
+  missWords,
+  releaseVerdict,
+  rolloutVerdict,
+  rolloutWords,
+  takedownBoxWords,
+  takedownVerdict,
+  takedownWords,
+} from './web/assets/operations-words.js';
+
 const WEB = path.join(import.meta.dirname, 'web');
 const NOW_MS = Date.UTC(2026, 10, 21, 12);
 
@@ -422,4 +436,137 @@ test('a playlist belongs to the pathway of its variant, sound by its group; of a
       ['/nice-1/a.m3u8', 'nice-1'],
     ],
   );
+});
+
+// ---------------------------------------------------------------- tonight's work
+
+const HOUR_MS = 3_600_000;
+
+function releaseIn(hours: number, clustersLive: number): ReleaseView {
+  const blocking = [
+    {
+      clusterId: 'paris',
+      isLive: false,
+      filesPlanned: 3,
+      filesHeld: 1,
+      why: '2 of 3 files lie on too few of its boxes',
+      boxes: [{ applianceId: 'paris-1', answer: 'waits for space' }],
+    },
+  ];
+  return {
+    titleId: 'film',
+    releaseAtMs: NOW_MS + hours * HOUR_MS,
+    liveness: {
+      isLive: clustersLive === 2,
+      clustersLive,
+      clustersWanted: 2,
+      copies: { held: 4, planned: 6 },
+      blocking: clustersLive === 2 ? [] : blocking,
+      blockingLeftOut: 0,
+    },
+  };
+}
+
+test('a release that is not live is late within a day of its time, and names who holds it up', () => {
+  const words = (hours: number, live: number): string =>
+    releaseVerdict(releaseIn(hours, live), NOW_MS).word;
+  assert.equal(words(48, 2), 'Live');
+  assert.equal(words(48, 1), 'Not yet live');
+  assert.equal(words(23, 1), 'Late');
+  assert.equal(words(-1, 1), 'Out, not live');
+  const unseen = { ...releaseIn(48, 1), liveness: null };
+  assert.equal(releaseVerdict(unseen, NOW_MS).word, 'Not looked at');
+  assert.equal(
+    copiesWords(releaseIn(48, 1)),
+    '1 of 2 clusters live, 4 of 6 files in enough copies',
+  );
+  assert.deepEqual(blockingWords(releaseIn(48, 1)), [
+    'paris: 2 of 3 files lie on too few of its boxes (paris-1: waits for space)',
+  ]);
+});
+
+test('a takedown is in force when no box that can be reached still has to answer', () => {
+  const takedown = (summary: TakedownView['summary']): TakedownView => ({
+    id: 1,
+    kind: 'title',
+    value: 'film',
+    reason: 'rights',
+    who: 'the-operator',
+    sinceMs: NOW_MS,
+    liftedAtMs: null,
+    summary,
+    lastAcknowledgedAfterMs: 1240,
+    boxes: [],
+    boxesLeftOut: 0,
+  });
+  const done = { deleted: 2, acknowledged: 1, waiting: 0, unreachable: 0 };
+  assert.equal(takedownVerdict(takedown(done)).word, 'In force');
+  assert.equal(takedownVerdict(takedown({ ...done, unreachable: 1 })).word, 'Some unreachable');
+  assert.equal(takedownVerdict(takedown({ ...done, waiting: 1 })).word, 'Waiting');
+  assert.equal(takedownVerdict({ ...takedown(done), liftedAtMs: NOW_MS }).word, 'Lifted');
+  assert.equal(
+    plain(takedownWords(takedown({ ...done, waiting: 1 }))),
+    '3 boxes stopped, the last after 1.24 s, 2 deleted, 1 not yet',
+  );
+  const box = { applianceId: 'a', status: 'deleted', acknowledgedAfterMs: 200 } as const;
+  const gone = { ...box, deletedAfterMs: 3000, files: 4, bytes: 2048, isProved: true };
+  assert.equal(
+    plain(takedownBoxWords(gone)),
+    'stopped after 0.20 s, 4 files, 2.0 KiB deleted after 3.00 s, proof signed',
+  );
+  assert.equal(
+    plain(takedownBoxWords({ ...gone, files: 0 })),
+    'stopped after 0.20 s, it held nothing of it, proof signed',
+  );
+});
+
+test('a rollout says its stage, what is left of it and what takes it back', () => {
+  const canary: RolloutView = {
+    isStaged: true,
+    name: 'canary',
+    run: 'r',
+    sinceMs: NOW_MS - 600_000,
+    untilMs: NOW_MS + 300_000,
+    boxes: 3,
+    missShareBefore: 0.02,
+    missShareSince: 0.03,
+    missRiseMax: 0.05,
+    why: null,
+  };
+  assert.equal(rolloutVerdict(canary).word, 'Canary sites');
+  assert.equal(plain(rolloutWords(canary, NOW_MS)), '3 boxes for 10 min, wider in 5 min');
+  assert.equal(
+    plain(missWords(canary)),
+    'content misses: 3.0 % now, 2.0 % before; taken back above +5.0 %',
+  );
+  assert.match(missWords({ ...canary, missShareSince: null }), /nothing watched since/);
+  const back = { ...canary, name: 'rolled-back', why: 'misses rose' } as const;
+  assert.equal(rolloutVerdict(back).tone, 'bad');
+  assert.equal(rolloutWords(back, NOW_MS), 'misses rose');
+  assert.equal(rolloutVerdict({ ...canary, isStaged: false, name: 'idle' }).word, 'Not staged');
+});
+
+test('an inventory is short below the alarmed share, and never complete on an older manifest', () => {
+  const box = {
+    applianceId: 'a',
+    siteId: 's',
+    manifestVersion: 3,
+    versionInUse: 3,
+    filesWanted: 10,
+    filesHeld: 10,
+    bytesWanted: 100,
+    bytesHeld: 100,
+    heldShare: 1,
+    isShort: false,
+    problem: null,
+    heartbeatAgeMs: 0,
+  };
+  const rows: readonly [over: Partial<typeof box>, word: string][] = [
+    [{}, 'Complete'],
+    [{ versionInUse: 2 }, 'Older manifest'],
+    [{ heldShare: 0.99 }, 'Filling'],
+    [{ heldShare: 0.5, isShort: true }, 'Short'],
+    [{ manifestVersion: 0, versionInUse: 0 }, 'No manifest'],
+  ];
+  for (const [over, word] of rows) assert.equal(inventoryVerdict({ ...box, ...over }).word, word);
 });

@@ -122,7 +122,7 @@ function recordOf(plane: Plane, id: number): DenialRecord {
   );
 }
 
-function denialView(plane: Plane, record: DenialRecord): DenialView {
+export function denialView(plane: Plane, record: DenialRecord): DenialView {
   plane.denials.flush();
   const boxes = boxesOf(plane, record);
   return { ...record, summary: summaryOf(boxes), boxes };

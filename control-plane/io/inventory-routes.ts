@@ -31,18 +31,8 @@ export function inventoryRoutes(server: Server, plane: Plane): void {
   server.get(
     '/v1/appliances/:applianceId/inventory',
     { schema: { params }, ...operatorOnly },
-    async (request): Promise<InventoryAnswer> => {
-      const box = boxOr404(plane, request.params.applianceId);
-      const { applianceId } = box.record;
-      const manifest = await manifests.current(applianceId);
-      return {
-        applianceId,
-        manifestVersion: manifest?.version ?? 0,
-        versionInUse: box.heartbeat?.fill.manifestVersion ?? 0,
-        problem: box.heartbeat?.fill.problem ?? null,
-        ...inventoryOf(manifests.wanted(applianceId), box.holdings.ordinals, plane.catalogue),
-      };
-    },
+    (request): Promise<InventoryAnswer> =>
+      inventoryAnswer(plane, boxOr404(plane, request.params.applianceId)),
   );
 
   server.get(
@@ -83,7 +73,20 @@ export function inventoryRoutes(server: Server, plane: Plane): void {
   );
 }
 
-function boxOr404(plane: Plane, applianceId: string): Box {
+export async function inventoryAnswer(plane: Plane, box: Box): Promise<InventoryAnswer> {
+  const { catalogue, manifests } = plane;
+  const { applianceId } = box.record;
+  const manifest = await manifests.current(applianceId);
+  return {
+    applianceId,
+    manifestVersion: manifest?.version ?? 0,
+    versionInUse: box.heartbeat?.fill.manifestVersion ?? 0,
+    problem: box.heartbeat?.fill.problem ?? null,
+    ...inventoryOf(manifests.wanted(applianceId), box.holdings.ordinals, catalogue),
+  };
+}
+
+export function boxOr404(plane: Plane, applianceId: string): Box {
   const box = plane.fleet.box(applianceId);
   if (box !== undefined) return box;
   throw new HttpProblem(404, 'appliance-unknown', `there is no appliance ${applianceId}`);

@@ -3,7 +3,7 @@
  */
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { FILE_ID_PATTERN, TITLE_ID_PATTERN } from '#upstream/contract.ts';
+import { FILE_ID_PATTERN, TITLE_ID_PATTERN, type TitleListing } from '#upstream/contract.ts';
 import { HOUR_MS } from '#base/units.ts';
 import { CLUSTER_ID_PATTERN, type FastTrackEntry } from '../contract.ts';
 import { titleLiveness, type LivenessCluster, type TitleLiveness } from '../liveness.ts';
@@ -32,11 +32,7 @@ export function releaseRoutes(server: Server, plane: Plane): void {
       if (title === undefined) {
         throw new HttpProblem(404, 'title-unknown', `there is no title ${request.params.titleId}`);
       }
-      const ordinals = title.listing.files.flatMap(
-        ({ fileId }) => catalogue.ordinalOf(fileId) ?? [],
-      );
-      const copies = plane.config.releaseCopies;
-      return titleLiveness(title.listing, ordinals, livenessClusters(plane), copies);
+      return livenessOf(plane, title.listing);
     },
   );
 
@@ -95,6 +91,12 @@ export function releaseRoutes(server: Server, plane: Plane): void {
     plane.audit(who, 'fast track cleared', '');
     return reply.code(204).send();
   });
+}
+
+export function livenessOf(plane: Plane, listing: TitleListing): TitleLiveness {
+  const { catalogue, config } = plane;
+  const ordinals = listing.files.flatMap(({ fileId }) => catalogue.ordinalOf(fileId) ?? []);
+  return titleLiveness(listing, ordinals, livenessClusters(plane), config.releaseCopies);
 }
 
 function fastTrackEntries(

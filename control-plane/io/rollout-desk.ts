@@ -5,8 +5,10 @@
  *             (2) state and waiting plans are on disk: a restart goes on where it was
  *             (3) taken back means the plan that a box had before; its manifest is a new version with the old content
  */
+import { missShareOf, type RolloutView } from '../dashboard/operations-view.ts';
 import type { PlanSet } from '#fill-planner/contract.ts';
 import type { Clock } from '#base/clock.ts';
+import { MINUTE_MS } from '#base/units.ts';
 import type { Logger } from '#base/log.ts';
 import type { ControlPlaneConfig } from '../config.ts';
 import type { Fleet } from '../fleet.ts';
@@ -50,6 +52,39 @@ export class RolloutDesk {
 
   get state(): RolloutState {
     return this.#state;
+  }
+
+  /** As people look at it. Misses are of the boxes of the stage, against their own time before. */
+  get view(): RolloutView {
+    const state = this.#state;
+    const { canarySites, holdMinutes, missRiseMax } = this.#deps.config;
+    const common = {
+      isStaged: canarySites.length > 0,
+      name: state.name,
+      run: state.name === 'idle' ? null : state.run,
+      missRiseMax,
+      why: state.name === 'rolled-back' ? state.why : null,
+    };
+    if (!('before' in state)) {
+      const sinceMs = state.name === 'idle' ? null : state.endedAtMs;
+      return {
+        ...common,
+        sinceMs,
+        untilMs: null,
+        boxes: null,
+        missShareBefore: null,
+        missShareSince: null,
+      };
+    }
+    const { before, since } = this.#misses(state.before);
+    return {
+      ...common,
+      sinceMs: state.startedAtMs,
+      untilMs: state.startedAtMs + holdMinutes * MINUTE_MS,
+      boxes: Object.keys(state.before).length,
+      missShareBefore: missShareOf(before),
+      missShareSince: missShareOf(since),
+    };
   }
 
   take(set: PlanSet, contentKey: string): void {

@@ -124,6 +124,10 @@ export class RouteDesk {
     );
   }
 
+  get quarantined(): readonly QuarantinedRoute[] {
+    return this.#book.quarantined;
+  }
+
   /** For operators: sessions, what steers, what does not and why. */
   view(): unknown {
     const { accepted, quarantined } = this.#book;

@@ -41,6 +41,7 @@ import { HeartbeatConnections } from './heartbeat-connections.ts';
 import { loadControlPlaneKeys } from './key-files.ts';
 import { inventoryRoutes } from './inventory-routes.ts';
 import { Manifests } from './manifests.ts';
+import { operationsRoutes } from './operations-routes.ts';
 import { OriginMonitor } from './origin-monitor.ts';
 import { pageRoutes } from './page-routes.ts';
 import type { Plane, Server } from './plane.ts';
@@ -345,6 +346,7 @@ async function buildServer(plane: Plane, boxes: HeartbeatConnections): Promise<S
   releaseRoutes(server, plane);
   recordsRoutes(server, plane);
   inventoryRoutes(server, plane);
+  operationsRoutes(server, plane);
   fleetRoutes(server, plane, boxes);
   await pageRoutes(server, plane);
   return server;

@@ -5,6 +5,79 @@ import { cdnInBrowser, openPage, WAIT_MS } from './running-cdn.ts';
 const { skip, ...running } = cdnInBrowser();
 
 test(
+  'a takedown, a release and a box’s drift are on the fleet page, opened by keyboard, box by box and file by file',
+  { skip },
+  async () => {
+    const cdn = running.cdn();
+    const boxes = (await cdn.fleet()).sites.flatMap((site) => site.appliances);
+    const { titles } = (await cdn.call('GET', '/v1/titles')) as { titles: { titleId: string }[] };
+    const [{ titleId }] = titles;
+    const listing = (await cdn.call('GET', `/v1/titles/${titleId}`)) as { version: number };
+    await cdn.call('POST', '/v1/titles', 'publish', {
+      ...listing,
+      version: listing.version + 1,
+      release: {
+        at: new Date(Date.now() + 48 * 3_600_000).toISOString(),
+        countries: ['*'],
+        priority: 1,
+      },
+    });
+    const { page, errors } = await openPage(running.browser(), `${cdn.pagesUrl}/`);
+    const openFirst = async (list: string): Promise<string> => {
+      const summary = page.locator(`#${list} summary`).first();
+      await summary.waitFor({ timeout: WAIT_MS });
+      await summary.focus();
+      await page.keyboard.press('Enter');
+      return page.locator(`#${list} details[open] .lines`).innerText();
+    };
+
+    const release = page.locator('#releases li').filter({ hasText: titleId });
+    await release.first().waitFor({ timeout: WAIT_MS });
+    assert.match(
+      await release.innerText(),
+      /in 47\sh[^]*clusters? live, \d+ of \d+ files? in enough/,
+    );
+    assert.notEqual(await openFirst('releases'), '');
+
+    const { id } = (await cdn.call('POST', '/v1/denials', 'operator', {
+      kind: 'issuer',
+      value: 'a-former-partner',
+      reason: 'contract ended',
+    })) as { id: number };
+    const takedown = page.locator('#takedowns li', { hasText: 'issuer a-former-partner' });
+    await takedown.getByText(`${boxes.length} boxes stopped`).waitFor({ timeout: WAIT_MS });
+    assert.match(await takedown.innerText(), /stopped, the last after \d+\.\d\d\ss/);
+    const said = await openFirst('takedowns');
+    for (const { applianceId } of boxes) {
+      assert.match(said, new RegExp(`${applianceId}\\s+acknowledged: stopped after`));
+    }
+    await cdn.call('DELETE', `/v1/denials/${id}`, 'operator');
+    await takedown.getByText('Lifted').waitFor({ timeout: WAIT_MS });
+    assert.equal(
+      await page.locator('#takedowns details').first().getAttribute('open'),
+      '',
+      'what was opened stays open',
+    );
+
+    assert.equal(await page.locator('#inventory li > details').count(), boxes.length);
+    await openFirst('inventory');
+    const drift = page.locator('#inventory details[open] .lines');
+    await drift.getByText(/nothing is wanted and not held|wanted and not held/).waitFor();
+    assert.match(await drift.innerText(), /as of \d\d:\d\d:\d\d: manifest \d+[^]*extra/);
+    assert.equal(await page.innerText('#rollout-pill'), 'Not staged');
+    assert.equal(await page.innerText('#quarantine-pill'), 'None');
+    assert.match(await page.innerText('#work-age'), /as of .*\ss ago/);
+    await page.setViewportSize({ width: 390, height: 800 });
+    const tooWide = await page.evaluate(
+      () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    );
+    assert.equal(tooWide, 0, 'nothing is cut off on a phone');
+    assert.deepEqual(errors, []);
+    await page.close();
+  },
+);
+
+test(
   'the fleet page shows each appliance with the age of its figures, marks the killed one, and says when nobody answers',
   { skip },
   async () => {

@@ -45,6 +45,8 @@ export interface RunningCdn {
   /** Has exactly these appliances alive: kills others, starts those that were killed, waits until new viewings see it. */
   haveAlive(applianceIds: readonly string[]): Promise<void>;
   fleet(): Promise<Fleet>;
+  /** The control plane's API, as whoever holds the token of this name. Throws on a refusal. */
+  call(method: string, route: string, who?: string, body?: unknown): Promise<unknown>;
   stop(): Promise<void>;
 }
 
@@ -149,6 +151,22 @@ export async function startCdn(): Promise<RunningCdn> {
     async fleet() {
       const answer = await fetch(`${pagesUrl}/v1/fleet/view`);
       return (await answer.json()) as Fleet;
+    },
+    async call(method, route, who, body) {
+      const headers: Record<string, string> = {};
+      if (who !== undefined) {
+        const token = readFileSync(path.join(stateDir, 'tokens', `${who}.token`), 'utf8');
+        headers['authorization'] = `Bearer ${token.trim()}`;
+      }
+      if (body !== undefined) headers['content-type'] = 'application/json';
+      const answer = await fetch(`${pagesUrl}${route}`, {
+        method,
+        headers,
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      const text = await answer.text();
+      if (!answer.ok) throw new Error(`${method} ${route}: ${answer.status} ${text}`);
+      return text === '' ? null : (JSON.parse(text) as unknown);
     },
     stop,
   };
