@@ -95,7 +95,7 @@ export const ApplianceConfigSchema = Type.Object(
           maximum: 64,
           default: 4,
           description:
-            'files fetched at once from its site, from other sites and from the origin, each: enough to hide a round trip, few enough to finish files',
+            'files fetched at once from its site; half as many from other sites and from the origin each: enough to hide a round trip, few enough to finish files',
         }),
         rateBpsMax: Type.Union([Type.Integer({ minimum: 100_000 }), Type.Null()], {
           default: null,

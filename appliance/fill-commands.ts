@@ -82,26 +82,29 @@ const WAITS: Readonly<Record<string, string>> = {
   load: 'viewers to need less',
 };
 
+const FROM_WORDS = { peer: 'its site', tier: 'other sites', origin: 'the origin' } as const;
+
 export function fillText(applianceId: string, found: FillStatus, nowMs: number): string {
   const { budget, window } = found;
   const isDone = found.filesHeld >= found.filesWanted;
   const share = found.bytesWanted === 0 ? 1 : found.bytesHeld / found.bytesWanted;
-  const eta = isDone
-    ? 'complete'
-    : found.waitingFor !== null
-      ? `waits for ${WAITS[found.waitingFor] ?? found.waitingFor}`
-      : found.etaMs === null
-        ? 'nothing moves'
-        : `${formatDuration(found.etaMs)} left at this rate`;
-  const kinds = found.byKind.map(
-    ({ kind, bytes, bps }) => `${kind} ${formatBytes(bytes)} at ${formatBps(bps)}`,
-  );
+  const eta = isDone ? 'complete' : etaText(found);
+  const kinds = found.byKind.map(({ kind, bytes, bps }) => {
+    const now = bps > 0 ? `, now ${formatBps(bps)}` : '';
+    return `${FROM_WORDS[kind]} ${formatBytes(bytes)}${now}`;
+  });
   return [
-    `${applianceId}: ${found.turnUp === 'filling' ? 'being turned up' : 'turned up'}, holds ${percent(found.demandShare)} of its planned demand`,
-    `fill      manifest ${found.manifestVersion}: ${found.filesHeld} of ${found.filesWanted} files, ${formatBytes(found.bytesHeld)} of ${formatBytes(found.bytesWanted)} (${percent(share)}), ${found.active} under way`,
-    `          ${eta}`,
+    found.manifestVersion === 0
+      ? `${applianceId}: nothing planned yet`
+      : `${applianceId}: ${found.turnUp === 'filling' ? 'being turned up' : 'turned up'}, holds ${percent(found.demandShare)} of its planned demand`,
+    ...(found.manifestVersion === 0
+      ? ['fill      no manifest yet: it waits for its plan']
+      : [
+          `fill      manifest ${found.manifestVersion}: ${found.filesHeld} of ${found.filesWanted} files, ${formatBytes(found.bytesHeld)} of ${formatBytes(found.bytesWanted)} (${percent(share)}), ${found.active} under way`,
+          `          ${eta}`,
+        ]),
     ...(found.problem === null ? [] : [`  ! ${found.problem}`]),
-    `from      ${kinds.join(', ')}`,
+    `from      ${kinds.join('; ')} (since the start)`,
     ...(found.isAlone
       ? ['  ! nobody ranks sources: the control plane is gone; neighbours are asked directly']
       : []),
@@ -123,13 +126,20 @@ export function fillText(applianceId: string, found: FillStatus, nowMs: number):
   ].join('\n');
 }
 
+function etaText({ budget, waitingFor, etaMs, active }: FillStatus): string {
+  if (budget.isPaused) return `waits for ${WAITS['pause']}`;
+  if (waitingFor !== null) return `waits for ${WAITS[waitingFor] ?? waitingFor}`;
+  if (etaMs !== null) return `${formatDuration(etaMs)} left at this rate`;
+  return active > 0 ? 'nothing came in the last seconds' : 'nothing moves';
+}
+
 export function previewText(applianceId: string, found: FillPreview, nowMs: number): string {
   const { from } = found;
   const line = (what: string, amount: Amount): string =>
     `  ${what.padEnd(22)} ${String(amount.files).padStart(7)} files  ${formatBytes(amount.bytes)}`;
   const fits =
     found.fits === null
-      ? 'nothing to compare with: an hour without a cap, or a window that is closed or has no end'
+      ? uncomparedText(found)
       : found.fits
         ? `fits: the caps let ${formatBytes(found.allowanceBytes ?? 0)} through before the window closes`
         : `does not fit: ${formatBytes(found.beyondSiteBytes)} from beyond the site, the caps let ${formatBytes(found.allowanceBytes ?? 0)} through before the window closes`;
@@ -143,11 +153,19 @@ export function previewText(applianceId: string, found: FillPreview, nowMs: numb
     line('  from the origin', from.origin),
     ...(from.nobody.files === 0 ? [] : [line('  nobody has them', from.nobody)]),
     ...(found.notAskedAbout.files === 0 ? [] : [line('  not asked about', found.notAskedAbout)]),
-    line('may leave for room', found.leaving),
+    line('may leave, for room', found.leaving),
     ...(found.curve === null ? [] : [`ahead   ${curveText(found.curve)}`]),
     `window  ${windowText(found.window, nowMs)}`,
     `budget  ${fits}`,
   ].join('\n');
+}
+
+/** Why it cannot be said whether tonight's fill fits. */
+function uncomparedText({ isCapped, window }: FillPreview): string {
+  if (!isCapped) return 'no caps in some hours: the links and viewers set the pace';
+  return window.open
+    ? 'the window has no end to compare with'
+    : 'the window is closed: what its caps let through is known when it opens';
 }
 
 /** What the box could serve of its planned demand, if it goes on as it does. */
@@ -174,14 +192,21 @@ function windowText(window: FillStatus['window'], nowMs: number): string {
     : `closed, opens in ${formatDuration(Math.max(0, window.opensAtMs - nowMs))}`;
 }
 
+const LIMITED_WORDS: Readonly<Record<string, string>> = {
+  pause: 'paused',
+  load: 'viewers need the rest',
+  hour: 'cap of this hour',
+  month: 'ceiling of the month',
+  rate: 'rateBpsMax',
+};
+
 function limitText(
   where: string,
   { bps, why, limitedBy }: FillStatus['budget']['limits']['far'],
 ): string {
   if (bps === null) return `no limit ${where}`;
-  return bps === 0
-    ? `nothing ${where} (${limitedBy ?? why ?? 'held'})`
-    : `${formatBps(bps)} ${where} (${limitedBy ?? ''})`;
+  const by = LIMITED_WORDS[limitedBy ?? ''] ?? why ?? 'held';
+  return bps === 0 ? `nothing ${where} (${by})` : `${formatBps(bps)} ${where} (${by})`;
 }
 
 function percent(share: number): string {

@@ -98,8 +98,9 @@ export class ChunkFetcher {
     let next = first;
     let hasFailed = false;
     if (purpose === 'miss') this.#retries.began();
+    const isInterrupted = (): boolean => signal?.aborted === true;
     for (const source of await this.#sources(file.fileId, purpose)) {
-      if (signal?.aborted === true) break;
+      if (isInterrupted()) break;
       if (purpose === 'miss' && hasFailed && !this.#retries.take()) {
         problems.push('too many fetches fail at present: this one is not tried again');
         break;
@@ -136,6 +137,10 @@ export class ChunkFetcher {
       if (outcome.ok || isStopped) {
         this.#deps.book.note(source, 'ok');
         return success(undefined);
+      }
+      if (isInterrupted()) {
+        problems.push('it was interrupted here');
+        break; // says nothing about the source
       }
       this.#noteFailure(source, outcome.failure);
       problems.push(outcome.failure.detail);

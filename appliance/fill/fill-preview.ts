@@ -33,6 +33,7 @@ export interface FillPreview {
   readonly allowanceBytes: number | null;
   readonly beyondSiteBytes: number;
   readonly fits: boolean | null; // null: nothing limits it, or unknown
+  readonly isCapped: boolean; // in every hour
   /** Where the fill leads at the speed at which it went so far; null: nothing is missing, or nothing was fetched yet. */
   readonly curve: FillCurve | null;
 }
@@ -97,6 +98,7 @@ export function fillPreview(facts: PreviewFacts): FillPreview {
     allowanceBytes,
     beyondSiteBytes,
     fits: allowanceBytes === null ? null : beyondSiteBytes <= allowanceBytes,
+    isCapped: facts.hourlyBps.every((cap) => cap !== null),
     curve: facts.curve,
   };
 }

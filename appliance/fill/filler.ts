@@ -4,9 +4,9 @@
  * The machine of each file is fill-machine.ts, the choice of the next ones fill-queue.ts; here their effects are carried out.
  *
  * Invariants: (1) outside the window, and while the pace says nothing, no new run of chunks is asked for; the run under
- *                 way ends within its length
- *             (2) at most `concurrency` files are fetched at once from the site's own boxes, as many from other sites, as many
- *                 from the origin
+ *                 way ends within its length, at a pause at once
+ *             (2) at most `concurrency` files are fetched at once from the site's own boxes, half as many from other sites and
+ *                 from the origin each: the fewer share a link, the sooner the first of them is whole and others can have it
  *             (3) a fetch continues where the disk is: chunks that are there are not asked for again
  *             (4) a file that another box is to fetch first waits without using up an attempt
  */
@@ -147,6 +147,12 @@ export class Filler {
     this.#window = window;
   }
 
+  /** A pause is meant at once: what is under way is broken off, whole chunks stay. */
+  interrupt(): void {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+  }
+
   /** A file that was whole is not any more: everything is looked at again. */
   recheck(): void {
     const { store } = this.#deps;
@@ -200,9 +206,13 @@ export class Filler {
     this.#hold =
       limits.near.bps === 0 ? limits.near.why : limits.far.bps === 0 ? limits.far.why : null;
     const placesOf = (line: FillLine): number =>
-      limits[paceLineOf(line)].bps === 0 ? 0 : this.#concurrency - this.#active[line];
+      limits[paceLineOf(line)].bps === 0 ? 0 : this.#placesMax(line) - this.#active[line];
     const free = { peer: placesOf('peer'), tier: placesOf('tier'), origin: placesOf('origin') };
     return free.peer <= 0 && free.tier <= 0 && free.origin <= 0 ? null : free;
+  }
+
+  #placesMax(line: FillLine): number {
+    return line === 'peer' ? this.#concurrency : Math.ceil(this.#concurrency / 2);
   }
 
   /** A place came free: what was found ready a moment ago is taken before everything is looked through again. */
@@ -365,7 +375,9 @@ export class Filler {
       if (!this.#mayFetch(wanted, line)) return success('paused');
       if (this.#deps.pace.limit(paceLineOf(line)).bps === 0) return success('paused');
       const ran = await this.#run(wanted, entry, file, first, line);
-      if (!ran.ok) return ran;
+      // Broken off by a pause: nothing failed.
+      if (!ran.ok)
+        return this.#deps.pace.limit(paceLineOf(line)).bps === 0 ? success('paused') : ran;
     }
   }
 

@@ -245,6 +245,7 @@ export class BoxFill {
     if (query.has('pause')) {
       const isPaused = query.get('pause') === '1';
       this.budget.pause(isPaused);
+      if (isPaused) this.filler.interrupt();
       this.#deps.log.info({ event: isPaused ? 'fill-paused' : 'fill-resumed' }, 'by its operator');
     }
     return this.status();

@@ -147,6 +147,31 @@ test('an operator pauses the fill at once and over a restart; viewers’ misses 
   await until(() => second.store.holdings.count === 1, 'filled');
 });
 
+test('a pause breaks off what is under way, blames no source for it, and resuming goes on from there', async () => {
+  await using world = await World.open();
+  const film = makeFile(80, 12 * CHUNK_BYTES);
+  world.origin.add(film);
+  world.origin.misbehaviour = 'stalls'; // half of the run, then nothing for as long as one waits
+  await world.controlPlane.plan(1, [entryOf(film, 'film')]);
+  const box = await world.start();
+  await until(
+    () => (box.store.find(film.fileId)?.presentBytes ?? 0) >= 5 * CHUNK_BYTES,
+    'half of it',
+  );
+  await post(world, 'fill?pause=1');
+  await until(
+    () => world.controlPlane.heartbeats.at(-1)?.fill.waitingFor === 'pause',
+    'nothing is under way any more',
+  );
+  const { leftOut, problem } = await post<FillStatus>(world, 'fill');
+  assert.deepEqual([leftOut, problem], [[], null], 'broken off before the stall was a failure');
+  world.origin.misbehaviour = 'none';
+  await post(world, 'fill?pause=0');
+  await until(() => box.store.holdings.count === 1, 'whole');
+  const asked = chunksAsked(world.origin, film.fileId);
+  assert.equal(asked.filter((chunk) => chunk === 0).length, 1, 'what was here stayed');
+});
+
 test('a box that is turned up says filling, and serves from its first whole file on', async () => {
   await using world = await World.open();
   const [hot, cold] = [makeFile(6, CHUNK_BYTES), makeFile(7, CHUNK_BYTES)];

@@ -42,7 +42,7 @@ export interface World {
 
 const log = createLogger('simulation', 'silent');
 const RANKINGS_MAX = 4096;
-const ASK_AGAIN = { next: 8, rest: 8 };
+const ASK_AGAIN = { next: 4, rest: 4 };
 
 export class SimulatedBox {
   readonly place: SourceBox;

@@ -123,6 +123,7 @@ class TurnUpSite implements World {
         offloadAt[name] = Math.round((1000 * demand.held) / demand.planned) / 1000;
         mark++;
       }
+      if (fullAfterHours !== null && mark === MARKS_HOURS.length) break;
     }
     return {
       offloadAt,
