@@ -67,6 +67,8 @@ export interface Adoption {
 }
 
 const PROBLEMS_MAX = 20;
+/** Chunks of one file that are read, hashed and written at once, 1 MiB of memory each. */
+const ADOPTED_AT_ONCE = 8;
 
 /**
  * Takes files from a directory of `<fileId>` and `<fileId>.chunks`: each chunk is checked before it counts, what is
@@ -138,17 +140,28 @@ async function adoptFile(
   try {
     let good = 0;
     let bad = 0;
-    for (let index = 0; index < list.value.chunkCount; index++) {
-      if (begun.value.has(index)) continue;
-      const chunk = await verifyChunk(list.value, index, await readChunk(file, list.value, index));
-      if (chunk === null) {
-        bad++;
-        continue;
+    let next = 0;
+    let problem: string | null = null; // the first: nobody begins another chunk after it
+    const worker = async (): Promise<void> => {
+      while (problem === null && next < list.value.chunkCount) {
+        const index = next++;
+        if (begun.value.has(index)) continue;
+        const bytes = await readChunk(file, list.value, index);
+        const chunk = await verifyChunk(list.value, index, bytes);
+        if (chunk === null) {
+          bad++;
+          continue;
+        }
+        const wrote = await store.writeChunk(begun.value, chunk, 'adopted');
+        if (wrote.ok) good++;
+        else problem ??= wrote.failure.detail;
       }
-      const wrote = await store.writeChunk(begun.value, chunk, 'adopted');
-      if (!wrote.ok) throw new Error(wrote.failure.detail);
-      good++;
-    }
+    };
+    // All of them are waited for, also where one fails: the file is closed after its last read.
+    const ends = await Promise.allSettled(Array.from({ length: ADOPTED_AT_ONCE }, worker));
+    const thrown = ends.find((end) => end.status === 'rejected');
+    if (thrown !== undefined) throw thrown.reason;
+    if (problem !== null) throw new Error(problem);
     return { good, bad };
   } finally {
     await file.close();
