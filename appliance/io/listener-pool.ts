@@ -50,7 +50,7 @@ import { ZeroCopyListener } from './zero-copy-listener.ts';
 
 const FAILURES_MAX = 5;
 const FAILURES_MS = 60_000;
-const DRIFT_MS_MAX = 10; // of trusted time, before threads are told
+const DRIFT_MS_MAX = 100; // of trusted time, before threads are told: tokens count seconds
 /** A thread that failed cuts its connections and ends; one that does not may hold anything. */
 const END_MS_MAX = 10_000;
 
@@ -151,11 +151,13 @@ export class ListenerPool implements Sender {
   stand(gate: Gate, denials: DenyList, trustedLessMonotonicMs: number): void {
     const before = this.#standing;
     const isNewList = denials !== this.#denials;
+    const isSame = gate === before.gate && !isNewList;
     const driftMs = Math.abs(trustedLessMonotonicMs - before.trustedLessMonotonicMs);
-    if (gate === before.gate && !isNewList && driftMs < DRIFT_MS_MAX) return;
+    if (isSame && driftMs < DRIFT_MS_MAX) return;
     this.#denials = denials;
     const set = isNewList ? denials.toSet() : before.denials;
-    const version = this.#words.nextStanding();
+    // What a thread does not know yet it asks; of the time it may be told later.
+    const version = isSame ? before.version : this.#words.nextStanding();
     this.#standing = { version, gate, denials: set, trustedLessMonotonicMs };
     const standing = isNewList ? this.#standing : { ...this.#standing, denials: null };
     for (const thread of this.#threads) thread.tell({ kind: 'standing', standing });

@@ -76,8 +76,7 @@ const sender = new ZeroCopySender(
   {
     listenFd: plan.listenFd,
     room: {
-      hasRoom: () => words.connections < plan.limits.connectionsMax,
-      entered: () => words.entered(),
+      enter: () => words.enter(plan.limits.connectionsMax),
       left: () => words.left(),
     },
   },

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { loadLinux } from '#base/io/linux.ts';
 import { NO_FIELDS, type Answer } from '../serve/sender.ts';
 import { HotChunks } from './hot-chunks.ts';
-import { chooseSender, type SenderWish } from './zero-copy-choice.ts';
+import { chooseSender, listenersOf, type MakePool, type SenderWish } from './zero-copy-choice.ts';
+import { ZeroCopySender } from './zero-copy-sender.ts';
 
 const LIMITS = {
   headerBytesMax: 16 * 1024,
@@ -38,4 +39,18 @@ test('auto takes zero-copy where its calls are to be had, else portable; asked b
   const byName = choose('zero-copy');
   if (isHere) assert.ok(byName.ok && byName.value.kind === 'zero-copy');
   else assert.match(byName.ok ? '' : byName.failure.detail, /"auto" or "portable"/);
+});
+
+test('listeners are as many as the operator says, or as the cores; a pool is made only for more than one', () => {
+  assert.equal(listenersOf('auto', 16), 16);
+  assert.equal(listenersOf(4, 16), 4);
+  let made = 0;
+  const makePool: MakePool = (listeners, linux, portable) => {
+    made = listeners;
+    return new ZeroCopySender(nothing, LIMITS, linux, portable);
+  };
+  const one = chooseSender('auto', nothing, LIMITS, new HotChunks(0), 1, makePool);
+  assert.ok(one.ok && made === 0);
+  const four = chooseSender('auto', nothing, LIMITS, new HotChunks(0), 4, makePool);
+  assert.ok(four.ok && made === (loadLinux() === null ? 0 : 4));
 });

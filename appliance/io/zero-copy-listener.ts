@@ -75,8 +75,8 @@ export class ZeroCopyListener {
     this.#linux.epollAdd(epoll, this.#fd, EPOLLIN, LISTENER_SLOT, 0);
   }
 
-  /** Takes what waits, a batch at a time; `take` is given each connection that there is room for. */
-  accept(hasRoom: () => boolean, take: (fd: number, remoteAddress: string) => void): number {
+  /** Takes what waits, a batch at a time; `take` is given each connection that `enter` had room for. */
+  accept(enter: () => boolean, take: (fd: number, remoteAddress: string) => void): number {
     const linux = this.#linux;
     let refused = 0;
     for (let taken = 0; taken < ACCEPTS_PER_TURN && this.#fd >= 0; taken++) {
@@ -89,7 +89,7 @@ export class ZeroCopyListener {
         this.#isResting = true;
         return refused;
       }
-      if (hasRoom()) {
+      if (enter()) {
         take(fd, linux.peerAddress().address);
       } else {
         refused++;

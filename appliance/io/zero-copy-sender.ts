@@ -56,8 +56,8 @@ export interface Adopter {
 
 /** How many connections there may be, where that is not this sender's alone to say. */
 export interface Room {
-  hasRoom(): boolean;
-  entered(): void;
+  /** False: there is none for another one. */
+  enter(): boolean;
   left(): void; // closed here, not handed over
 }
 
@@ -118,8 +118,7 @@ export class ZeroCopySender implements Sender {
     this.#adopter = adopter;
     this.#options = options;
     this.#room = options.room ?? {
-      hasRoom: () => this.#connections < limits.connectionsMax,
-      entered: () => {},
+      enter: () => this.#connections < limits.connectionsMax,
       left: () => {},
     };
     this.#cold = new ColdReader(linux);
@@ -226,9 +225,8 @@ export class ZeroCopySender implements Sender {
 
   #accept(): void {
     this.#cut['connections-full'] += this.#listener.accept(
-      () => this.#room.hasRoom(),
+      () => this.#room.enter(),
       (fd, remoteAddress) => {
-        this.#room.entered();
         const connection = this.#table.add(fd, remoteAddress, this.#nowMs);
         const mask = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
         this.#linux.epollAdd(this.#epoll, fd, mask, connection.slot, connection.generation);

@@ -26,9 +26,11 @@ export class SharedWords {
     return Atomics.load(this.#words, CONNECTIONS);
   }
 
-  /** One more is open: whoever closes it says `left`, in whichever thread. */
-  entered(): void {
-    Atomics.add(this.#words, CONNECTIONS, 1);
+  /** One more, where there are fewer than `most`: whoever closes it says `left`, in whichever thread. */
+  enter(most: number): boolean {
+    if (Atomics.add(this.#words, CONNECTIONS, 1) < most) return true;
+    this.left();
+    return false;
   }
 
   left(): void {
