@@ -5,7 +5,7 @@ import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { APPLIANCE_ID_PATTERN } from '../contract.ts';
 import type { Box } from '../fleet.ts';
-import { inventoryOf, type Inventory } from '../inventory.ts';
+import { inventoryAlarm, inventoryOf, type Inventory } from '../inventory.ts';
 import { HttpProblem } from './http-problem.ts';
 import type { Plane, Server } from './plane.ts';
 
@@ -71,6 +71,28 @@ export function inventoryRoutes(server: Server, plane: Plane): void {
       );
     },
   );
+}
+
+/** Boxes that are not filled although a whole day went by. */
+export function lookAtInventories({
+  alarms,
+  clock,
+  fleet,
+  plans,
+}: Pick<Plane, 'alarms' | 'clock' | 'fleet' | 'plans'>): void {
+  for (const { record, heartbeat, health } of fleet.boxes()) {
+    if (heartbeat === null || !health.connected) continue;
+    const [current] = plans.manifestHistory(record.applianceId);
+    if (current === undefined) continue;
+    const why = inventoryAlarm(heartbeat.fill, current, clock.wallMs());
+    if (why === null) continue;
+    alarms.raise(
+      `${record.applianceId} is not filled: ${why}`,
+      record.baseUrl,
+      `"nightfill inventory ${record.applianceId}" names the files; "nightfill appliance status" there says what it waits for`,
+      'inventory-low',
+    );
+  }
 }
 
 export async function inventoryAnswer(plane: Plane, box: Box): Promise<InventoryAnswer> {

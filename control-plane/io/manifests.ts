@@ -12,7 +12,7 @@ import { messageOf } from '#base/outcome.ts';
 import { MIB } from '#base/units.ts';
 import type { Catalogue } from '../catalogue.ts';
 import type { DenySet } from '../denials.ts';
-import type { Plan } from '#fill-planner/contract.ts';
+import type { OrderColumns, Plan } from '#fill-planner/contract.ts';
 import { MANIFEST_DELTAS_MAX } from '../contract.ts';
 import {
   canNameDrops,
@@ -31,6 +31,8 @@ import type { PlanStore } from './plan-store.ts';
 
 const CACHE_BYTES_MAX = 256 * MIB;
 const DELTAS_BYTES_MAX = 64 * MIB;
+const ORDERS_BYTES_MAX = 128 * MIB;
+const ORDER_ROW_BYTES = 20; // an ordinal and two densities
 const DIFFERENCE_SHOWN_MAX = 200;
 
 /** What two versions of a box's manifest have each for itself. */
@@ -80,6 +82,11 @@ export class Manifests {
   readonly #deltas = new LRUCache<string, { readonly made: Made | null }>({
     maxSize: DELTAS_BYTES_MAX,
     sizeCalculation: ({ made }) => (made?.sizeBytes ?? 0) + 100,
+  });
+  /** One order serves every box of a region: read from its text once, not once a box. */
+  readonly #orders = new LRUCache<string, OrderColumns>({
+    maxSize: ORDERS_BYTES_MAX,
+    sizeCalculation: ({ ordinals }) => ordinals.length * ORDER_ROW_BYTES + 1,
   });
   readonly #inFlight = new Map<string, Promise<Expanded | null>>();
   #turn: Promise<unknown> = Promise.resolve();
@@ -269,8 +276,24 @@ export class Manifests {
   }
 
   #filesOf(plan: Plan, catalogue: ManifestCatalogue): PlannedFiles | null {
-    const order = this.#plans.order(plan.orderVersion);
+    const order = this.#orderOf(plan.orderVersion);
     return order === null ? null : plannedFiles(plan, order, catalogue);
+  }
+
+  /** An order's version is its content: what was read once never changes. */
+  #orderOf(orderVersion: string): OrderColumns | null {
+    const known = this.#orders.get(orderVersion);
+    if (known !== undefined) return known;
+    const stored = this.#plans.order(orderVersion);
+    if (stored === null) return null;
+    const { ordinals, densities, previous } = stored;
+    const order: OrderColumns = {
+      ordinals: Uint32Array.from(ordinals),
+      densities: Float64Array.from(densities),
+      ...(previous === undefined ? {} : { previous: Float64Array.from(previous) }),
+    };
+    this.#orders.set(orderVersion, order);
+    return order;
   }
 
   /** The catalogue as far as it may be served. */

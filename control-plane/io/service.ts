@@ -22,7 +22,6 @@ import { Fleet, type StandingChange } from '../fleet.ts';
 import { WEIGHT_PERIOD_MS } from '../weight-loop.ts';
 import { lossInWords } from '../health-machine.ts';
 import { PathLedger } from '../path-ledger.ts';
-import { inventoryAlarm } from '../inventory.ts';
 import type { ControlPlaneKeys } from '../trust.ts';
 import { Alarms } from './alarms.ts';
 import { applianceRoutes } from './appliance-routes.ts';
@@ -39,7 +38,7 @@ import { FastTrackDesk } from './fast-track-desk.ts';
 import { fleetRoutes, HEARTBEAT_SOCKET } from './fleet-routes.ts';
 import { HeartbeatConnections } from './heartbeat-connections.ts';
 import { loadControlPlaneKeys } from './key-files.ts';
-import { inventoryRoutes } from './inventory-routes.ts';
+import { inventoryRoutes, lookAtInventories } from './inventory-routes.ts';
 import { Manifests } from './manifests.ts';
 import { operationsRoutes } from './operations-routes.ts';
 import { OriginMonitor } from './origin-monitor.ts';
@@ -292,23 +291,6 @@ function holdingsKeeper(store: Store, fleet: Fleet): () => void {
     );
     for (const { record, holdings } of changed) kept.set(record.applianceId, holdings.serial);
   };
-}
-
-/** Boxes that are not filled although a whole day went by. */
-function lookAtInventories({ alarms, clock, fleet, plans }: Plane): void {
-  for (const { record, heartbeat, health } of fleet.boxes()) {
-    if (heartbeat === null || !health.connected) continue;
-    const [current] = plans.manifestHistory(record.applianceId);
-    if (current === undefined) continue;
-    const why = inventoryAlarm(heartbeat.fill, current, clock.wallMs());
-    if (why === null) continue;
-    alarms.raise(
-      `${record.applianceId} is not filled: ${why}`,
-      record.baseUrl,
-      `"nightfill inventory ${record.applianceId}" names the files; "nightfill appliance status" there says what it waits for`,
-      'inventory-low',
-    );
-  }
 }
 
 function planViewOf(plans: PlanStore): PlanView | null {
