@@ -21,6 +21,7 @@ import type {
 import type { TitleId } from '#upstream/contract.ts';
 import { hashText } from './hashing.ts';
 import {
+  countOf,
   holdingsOf,
   membersOf,
   NO_HOLDINGS,
@@ -163,17 +164,29 @@ export function withPackedSet(
   return { ...fleet, appliances };
 }
 
-/** The whole fleet as a snapshot again: for the disk and the decision log. */
-export function snapshotOf(fleet: Fleet): FleetSnapshot {
+/** Files held by all boxes together that fit into one text: about 150 MB. Packed, 30 times as many are no burden. */
+const HELD_IN_TEXT_MAX = 16_000_000;
+
+/** Whether what the boxes hold is too much to be written out as text. */
+export function holdsTooMuchForText({ appliances }: Fleet, most = HELD_IN_TEXT_MAX): boolean {
+  let held = 0;
+  for (const { holdings } of appliances) held += countOf(holdings);
+  return held > most;
+}
+
+/** The whole fleet as a snapshot again, for the disk and the decision log; `bare`: without what the boxes hold. */
+export function snapshotOf(fleet: Fleet, bare = false): FleetSnapshot {
   return {
     kind: 'full',
     ...fleet.snapshot,
     appliances: fleet.appliances.map(({ entry }) => entry),
-    holdings: fleet.appliances.map(({ applianceId, holdings }) => ({
-      applianceId,
-      version: holdings.version,
-      ordinals: [...membersOf(holdings)],
-    })),
+    holdings: bare
+      ? []
+      : fleet.appliances.map(({ applianceId, holdings }) => ({
+          applianceId,
+          version: holdings.version,
+          ordinals: [...membersOf(holdings)],
+        })),
     titles: [...fleet.titles.values()].map(({ title }) => title),
   };
 }

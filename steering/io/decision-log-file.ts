@@ -14,7 +14,7 @@ import type { PlayDecision, PlayRefusal } from '../answer.ts';
 import type { World } from '../candidates.ts';
 import type { PlayRequest } from '../contract.ts';
 import { loadRecord, playRecord, type LogRecord } from '../decision-log.ts';
-import { snapshotOf } from '../fleet.ts';
+import { holdsTooMuchForText, snapshotOf, type Fleet } from '../fleet.ts';
 import type { LoadFrame } from '../load.ts';
 
 const BACKLOG_BYTES_MAX = 8 * 1024 * 1024;
@@ -26,6 +26,7 @@ export interface DecisionLogOptions {
   readonly perSecondMax: number;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly heldInTextMax?: number; // for tests: a small fleet that counts as a large one
 }
 
 export class DecisionLogFile {
@@ -36,6 +37,7 @@ export class DecisionLogFile {
   #frame: LoadFrame | null = null;
   #second = 0;
   #inSecond = 0;
+  #tooLarge: WeakRef<Fleet> | null = null;
   written = 0;
   leftOut = 0;
 
@@ -66,6 +68,10 @@ export class DecisionLogFile {
       return;
     }
     if (this.#stream === null || this.#version !== world.fleet.epochs.snapshot) this.#open(world);
+    if (this.#stream === null) {
+      this.leftOut++;
+      return;
+    }
     if (this.#frame !== world.load) {
       this.#write(loadRecord(world.load));
       this.#frame = world.load;
@@ -88,6 +94,17 @@ export class DecisionLogFile {
   #open(world: World): void {
     const { directory, files, clock, log } = this.#options;
     this.#close();
+    // A replay needs the whole fleet. Looked at once per fleet: a large one stays large.
+    if (this.#tooLarge?.deref() === world.fleet) return;
+    if (holdsTooMuchForText(world.fleet, this.#options.heldInTextMax)) {
+      if (this.#tooLarge === null) {
+        log.warn(
+          'the boxes hold more files than a decision log can list: decisions are not logged',
+        );
+      }
+      this.#tooLarge = new WeakRef(world.fleet);
+      return;
+    }
     try {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
       const old = readdirSync(directory)

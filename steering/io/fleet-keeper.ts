@@ -6,18 +6,21 @@ import type { Clock, Milliseconds } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
 import type { ApplianceId, FleetDelta, FleetSnapshot } from '#control-plane/contract.ts';
 import { FleetHolder } from '../fleet-holder.ts';
-import { snapshotOf, type Fleet } from '../fleet.ts';
+import { holdsTooMuchForText, snapshotOf, type Fleet } from '../fleet.ts';
 import { isWorthPacking } from '../holdings.ts';
 import { SetPacker } from './set-packer.ts';
 import { loadSnapshot, saveSnapshot } from './snapshot-file.ts';
 
-const KEEP_PERIOD_MS = 5000; // a snapshot reaches the disk at most this long after it was taken
+const KEEP_PERIOD_MS = 5000; // a snapshot reaches the disk about this long after it was taken
+/** A large fleet takes a while to write: at most this share of the time goes into it, so that few answers wait. */
+const KEEP_TIME_SHARE_MAX = 1 / 200;
 
 export interface FleetKeeperDeps {
   readonly stateDir: string;
   readonly clock: Clock;
   readonly log: Logger;
   readonly fleet?: Fleet | undefined; // to begin with, made elsewhere
+  readonly heldInTextMax?: number; // for tests: a small fleet that counts as a large one
   /** Before anything is decided on the new fleet. */
   readonly onTaken: (
     message: FleetSnapshot | FleetDelta,
@@ -36,7 +39,8 @@ export class FleetKeeper {
   #fromDisk = false;
   #isKept = true;
   #lastRefusal: string | null = null;
-  #keptAtMs: Milliseconds = 0;
+  #keepAgainAtMs: Milliseconds = -Infinity;
+  #saidBare = false;
   refused = 0;
 
   constructor(deps: FleetKeeperDeps) {
@@ -116,9 +120,20 @@ export class FleetKeeper {
     const { log, clock } = this.#deps;
     const fleet = this.#holder.current;
     if (this.#isKept || fleet === null || this.#receivedAtMs === null) return;
-    if (!isLast && clock.monotonicMs() - this.#keptAtMs < KEEP_PERIOD_MS) return;
-    this.#keptAtMs = clock.monotonicMs();
-    const saved = saveSnapshot(this.#file, snapshotOf(fleet), this.#receivedAtMs);
+    if (!isLast && clock.monotonicMs() < this.#keepAgainAtMs) return;
+    const beginsAtMs = clock.monotonicMs();
+    const isBare = holdsTooMuchForText(fleet, this.#deps.heldInTextMax);
+    if (isBare && !this.#saidBare) {
+      this.#saidBare = true;
+      log.warn(
+        { event: 'holdings-not-kept', boxes: fleet.appliances.length },
+        'the boxes hold more files than a snapshot on disk can list: a start without the control plane would not know who has which file',
+      );
+    }
+    const saved = saveSnapshot(this.#file, snapshotOf(fleet, isBare), this.#receivedAtMs);
+    const tookMs = clock.monotonicMs() - beginsAtMs;
+    this.#keepAgainAtMs =
+      clock.monotonicMs() + Math.max(KEEP_PERIOD_MS, tookMs / KEEP_TIME_SHARE_MAX);
     if (saved.ok) this.#isKept = true;
     else log.warn({ code: saved.failure.code }, saved.failure.detail);
   }
