@@ -1,6 +1,7 @@
 /**
  * The HTTP face: play requests of the playback service, steering manifests of players, status and metrics of operators.
  */
+import http from 'node:http';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { isLoopback, parseAddress } from '#base/address.ts';
 import type { Milliseconds } from '#base/clock.ts';
@@ -18,7 +19,7 @@ import {
   type SteeringManifest,
 } from '../contract.ts';
 import type { Explanation } from '../explain.ts';
-import { addPlayRoutes, callerOf, invalid, unauthorised } from './play-routes.ts';
+import { addPlayRoutes, callerOf, invalid, takePlay, unauthorised } from './play-routes.ts';
 
 export interface HttpFace {
   readonly serviceTokens: readonly ServiceToken[];
@@ -44,13 +45,19 @@ export interface HttpFace {
 const BODY_BYTES_MAX = 64 * 1024;
 const REPORT_BYTES_MAX = 8 * 1024;
 const HEADER_BYTES_MAX = 16 * 1024;
+const REQUEST_TIMEOUT_MS = 10_000;
 
 export function createHttpServer(face: HttpFace): FastifyInstance {
   const app = Fastify({
     bodyLimit: BODY_BYTES_MAX,
-    http: { maxHeaderSize: HEADER_BYTES_MAX },
+    serverFactory: (answer) =>
+      http.createServer(
+        { maxHeaderSize: HEADER_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS },
+        (request, response) => {
+          if (!takePlay(face, BODY_BYTES_MAX, request, response)) answer(request, response);
+        },
+      ),
     routerOptions: { maxParamLength: 2048 },
-    requestTimeout: 10_000,
     forceCloseConnections: true,
   });
   app.setErrorHandler((thrown, _request, reply) => {

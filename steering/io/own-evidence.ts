@@ -154,13 +154,11 @@ export class OwnEvidence {
       const { applianceId, entry } = appliance;
       const isServing = entry.standing === 'serving' && !this.#doubted.has(applianceId);
       if (isServing && !everyone && !out.has(applianceId)) continue; // nearly all of them, nearly always
-      for (const family of familiesOf(appliance)) {
-        const key = keyOf(appliance.applianceId, family);
-        const name = this.#known.get(key)?.evidence.name ?? 'unknown';
+      for (const target of targetsOf(appliance)) {
+        const name = this.#known.get(target.key)?.evidence.name ?? 'unknown';
         const isOut = name === 'unreachable' || name === 'suspect';
         if (isServing && !isOut && !everyone) continue;
-        const { applianceId: id, baseUrl } = appliance;
-        (isServing && !isOut ? others : doubtful).push({ key, id, baseUrl, family });
+        (isServing && !isOut ? others : doubtful).push(target);
       }
     }
     return [...doubtful, ...others];
@@ -199,6 +197,24 @@ export class OwnEvidence {
   #settle(id: ApplianceId, name: EvidenceName): void {
     if (name === 'unreachable' || name === 'suspect') this.#doubted.delete(id);
   }
+}
+
+const targets = new WeakMap<FleetAppliance, readonly ProbeTarget[]>();
+
+/** Without the control plane the whole fleet is walked through 20 times a second: what a box is probed by is made once. */
+function targetsOf(appliance: FleetAppliance): readonly ProbeTarget[] {
+  let known = targets.get(appliance);
+  if (known === undefined) {
+    const { applianceId: id, baseUrl } = appliance;
+    known = familiesOf(appliance).map((family) => ({
+      key: keyOf(id, family),
+      id,
+      baseUrl,
+      family,
+    }));
+    targets.set(appliance, known);
+  }
+  return known;
 }
 
 function familiesOf({ address }: FleetAppliance): readonly AddressFamily[] {

@@ -222,3 +222,73 @@ test('a player’s report with a token and a session of ours has the box looked 
   const again = checkPlayAnswer((await it.post('/v1/play', REQUEST)).body);
   assert.ok(again.ok && again.value.files[0].urls.some((url) => url.pathwayId === first.pathwayId));
 });
+
+/** Over a connection of its own; in pieces of unknown length the framework's route answers, else the one beside it. */
+function ask(
+  url: string,
+  body: string,
+  headers: http.OutgoingHttpHeaders,
+  inPieces: boolean,
+): Promise<{ readonly status: number; readonly type: unknown; readonly body: unknown }> {
+  return new Promise((resolve, reject) => {
+    const length = inPieces ? {} : { 'content-length': Buffer.byteLength(body) };
+    const all = {
+      authorization: `Bearer ${TOKEN}`,
+      'content-type': 'application/json',
+      ...headers,
+    };
+    const request = http.request(`${url}/v1/play`, {
+      method: 'POST',
+      headers: { ...all, ...length },
+    });
+    request.on('error', reject);
+    request.on('response', (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (part: string) => (text += part));
+      response.on('end', () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          type: response.headers['content-type'],
+          body: JSON.parse(text) as unknown,
+        }),
+      );
+    });
+    request.write(body.slice(0, 5));
+    request.end(body.slice(5));
+  });
+}
+
+test('the route past the framework answers as the framework’s does: table', async (context) => {
+  const it = await start(context);
+  const cases: readonly [string, string, http.OutgoingHttpHeaders, number][] = [
+    ['a good request', JSON.stringify(REQUEST), {}, 200],
+    [
+      'a type with a character set',
+      JSON.stringify(REQUEST),
+      { 'content-type': 'application/json; charset=utf-8' },
+      200,
+    ],
+    ['an unknown title', JSON.stringify({ ...REQUEST, titleId: 'nope' }), {}, 404],
+    ['a field too many', JSON.stringify({ ...REQUEST, extra: 1 }), {}, 400],
+    ['no JSON', '{"titleId":', {}, 400],
+    ['another token', JSON.stringify(REQUEST), { authorization: 'Bearer x' }, 401],
+    ['no token', JSON.stringify(REQUEST), { authorization: '' }, 401],
+    ['another type', JSON.stringify(REQUEST), { 'content-type': 'text/csv' }, 415],
+    ['too large', JSON.stringify({ ...REQUEST, session: 'x'.repeat(70_000) }), {}, 413],
+  ];
+  for (const [title, body, headers, status] of cases) {
+    const [quick, general] = await Promise.all([
+      ask(it.url, body, headers, false),
+      ask(it.url, body, headers, true),
+    ]);
+    assert.equal(quick.status, status, title);
+    assert.equal(general.status, status, title);
+    assert.equal(quick.type, general.type, title);
+    if (status === 200) {
+      assert.ok(checkPlayAnswer(quick.body).ok && checkPlayAnswer(general.body).ok, title);
+    } else {
+      assert.deepEqual(quick.body, general.body, title);
+    }
+  }
+});

@@ -1,9 +1,11 @@
 /**
  * What playback services and operators ask: play requests, one or many, explanations, and the description of all of it.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Milliseconds } from '#base/clock.ts';
+import { messageOf } from '#base/outcome.ts';
 import type { ServiceRole, ServiceToken } from '#control-plane/contract.ts';
 import type { PlayRefusal } from '../answer.ts';
 import { checkExplainRequest, checkPlayBatch, checkPlayRequest } from '../contract.ts';
@@ -12,21 +14,19 @@ import type { HttpFace } from './http-server.ts';
 
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
 
+/** What a request gets, before it is anybody's framework's. */
+interface PlayReply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+const PLAY_PATH = '/v1/play';
+const JSON_TYPE = 'application/json; charset=utf-8';
+
 export function addPlayRoutes(app: FastifyInstance, face: HttpFace): void {
-  app.post('/v1/play', async (request, reply) => {
-    const caller = callerOf(face.serviceTokens, request, 'playback');
-    if (caller === null) return unauthorised(reply, 'playback');
-    const waitMs = face.playBudget.take(caller, 1, face.nowMs());
-    if (waitMs > 0) return limited(reply, face, waitMs);
-    const checked = checkPlayRequest(request.body);
-    if (!checked.ok) return invalid(reply, checked.failure);
-    const answer = await face.play(checked.value);
-    if (answer === null) return notReady(reply);
-    if (typeof answer !== 'string') return refused(reply, answer);
-    return reply
-      .header('cache-control', 'no-store')
-      .type('application/json; charset=utf-8')
-      .send(answer);
+  app.post(PLAY_PATH, async (request, reply) => {
+    return send(reply, await playReply(face, request.headers.authorization, () => request.body));
   });
   app.post('/v1/play/batch', { bodyLimit: BATCH_BYTES_MAX }, async (request, reply) => {
     const caller = callerOf(face.serviceTokens, request, 'playback');
@@ -35,11 +35,11 @@ export function addPlayRoutes(app: FastifyInstance, face: HttpFace): void {
     if (!checked.ok) return invalid(reply, checked.failure);
     const { requests } = checked.value;
     const waitMs = face.playBudget.take(caller, requests.length, face.nowMs());
-    if (waitMs > 0) return limited(reply, face, waitMs);
+    if (waitMs > 0) return send(reply, limitedReply(face, waitMs));
     const answers = await Promise.all(requests.map((one) => Promise.resolve(face.play(one))));
     const texts: string[] = [];
     for (const answer of answers) {
-      if (answer === null) return notReady(reply);
+      if (answer === null) return send(reply, notReadyReply());
       const [status, body] =
         typeof answer === 'string'
           ? [200, answer]
@@ -59,70 +59,192 @@ export function addPlayRoutes(app: FastifyInstance, face: HttpFace): void {
     const checked = checkExplainRequest(request.body);
     if (!checked.ok) return invalid(reply, checked.failure);
     const answer = face.explain(checked.value);
-    if (answer === 'not-ready') return notReady(reply);
-    if (answer.kind === 'refused') return refused(reply, answer);
+    if (answer === 'not-ready') return send(reply, notReadyReply());
+    if (answer.kind === 'refused') return send(reply, answeredReply(answer));
     return reply.header('cache-control', 'no-store').send(answer);
   });
 }
 
-export function invalid(reply: FastifyReply, problems: readonly string[]): FastifyReply {
-  return reply.code(400).send({ error: 'invalid', message: 'the request is not valid', problems });
+/**
+ * The one route that is asked thousands of times a second, past the framework, which would cost as much again: a POST of
+ * JSON whose length is known. False: nothing was done, the framework's route answers, with the same words.
+ */
+export function takePlay(
+  face: HttpFace,
+  bodyBytesMax: number,
+  request: IncomingMessage,
+  response: ServerResponse,
+): boolean {
+  const { headers, method, url } = request;
+  const isCommon =
+    method === 'POST' &&
+    url === PLAY_PATH &&
+    headers['content-type']?.startsWith('application/json') === true &&
+    headers['transfer-encoding'] === undefined &&
+    headers.expect === undefined;
+  const length = Number(headers['content-length']);
+  if (!isCommon || !(length > 0 && length <= bodyBytesMax)) return false;
+  const parts: Buffer[] = [];
+  request.on('data', (part: Buffer) => parts.push(part));
+  request.on('end', () => {
+    const bytes = parts.length === 1 ? parts[0] : Buffer.concat(parts);
+    const read = (): unknown => JSON.parse(bytes.toString());
+    const fail = (thrown: unknown): void => write(response, failedReply(thrown));
+    try {
+      const answer = playReply(face, headers.authorization, read);
+      if (answer instanceof Promise) answer.then((later) => write(response, later), fail);
+      else write(response, answer);
+    } catch (thrown) {
+      fail(thrown); // a bug, or a signature that failed: 500, as the framework answers it
+    }
+  });
+  return true;
 }
 
-function notReady(reply: FastifyReply): FastifyReply {
-  return reply.code(503).header('retry-after', '1').send({
-    error: 'not-ready',
-    message:
-      'no fleet snapshot yet: the control plane has not been reached since this node was set up',
-    problems: [],
-  });
+function write(response: ServerResponse, { body, headers, status }: PlayReply): void {
+  const length = Buffer.byteLength(body);
+  response.writeHead(status, { ...headers, 'content-length': length });
+  // Nearly always all ASCII: then the bytes are copied, not encoded.
+  response.end(body, length === body.length ? 'latin1' : 'utf8');
+}
+
+/** `read` throws SyntaxError where the body is no JSON. Not a promise where nothing has to be waited for. */
+function playReply(
+  face: HttpFace,
+  authorization: string | undefined,
+  read: () => unknown,
+): PlayReply | Promise<PlayReply> {
+  const caller = callerNamed(face.serviceTokens, authorization, 'playback');
+  if (caller === null) return unauthorisedReply('playback');
+  const waitMs = face.playBudget.take(caller, 1, face.nowMs());
+  if (waitMs > 0) return limitedReply(face, waitMs);
+  let body: unknown;
+  try {
+    body = read();
+  } catch {
+    return jsonReply(400, {
+      error: 'invalid',
+      message: "Body is not valid JSON but content-type is set to 'application/json'",
+      problems: [],
+    });
+  }
+  const checked = checkPlayRequest(body);
+  if (!checked.ok) return invalidReply(checked.failure);
+  const answer = face.play(checked.value);
+  return answer instanceof Promise ? answer.then(answeredReply) : answeredReply(answer);
+}
+
+const ANSWERED: PlayReply['headers'] = { 'cache-control': 'no-store', 'content-type': JSON_TYPE };
+
+function answeredReply(answer: string | PlayRefusal | null): PlayReply {
+  if (typeof answer === 'string') return { status: 200, headers: ANSWERED, body: answer };
+  if (answer === null) return notReadyReply();
+  return jsonReply(answer.status, refusalOf(answer));
+}
+
+function failedReply(thrown: unknown): PlayReply {
+  return jsonReply(500, { error: 'failed', message: messageOf(thrown), problems: [] });
+}
+
+function jsonReply(status: number, body: unknown, headers: PlayReply['headers'] = {}): PlayReply {
+  return {
+    status,
+    headers: { ...headers, 'content-type': JSON_TYPE },
+    body: JSON.stringify(body),
+  };
+}
+
+function send(reply: FastifyReply, { body, headers, status }: PlayReply): FastifyReply {
+  return reply.code(status).headers(headers).send(body);
+}
+
+export function invalid(reply: FastifyReply, problems: readonly string[]): FastifyReply {
+  return send(reply, invalidReply(problems));
+}
+
+function invalidReply(problems: readonly string[]): PlayReply {
+  return jsonReply(400, { error: 'invalid', message: 'the request is not valid', problems });
+}
+
+function notReadyReply(): PlayReply {
+  return jsonReply(
+    503,
+    {
+      error: 'not-ready',
+      message:
+        'no fleet snapshot yet: the control plane has not been reached since this node was set up',
+      problems: [],
+    },
+    { 'retry-after': '1' },
+  );
 }
 
 /** Playback services wait and ask again; players never see this. */
-function limited(reply: FastifyReply, face: HttpFace, waitMs: Milliseconds): FastifyReply {
+function limitedReply(face: HttpFace, waitMs: Milliseconds): PlayReply {
   face.onLimited();
-  return reply
-    .code(429)
-    .header('retry-after', String(Math.ceil(waitMs / 1000)))
-    .send({
+  return jsonReply(
+    429,
+    {
       error: 'too-many-calls',
       message: `this service token has used up its calls: ask again in ${waitMs} ms, or have playPerSecondMax raised`,
       problems: [],
-    });
+    },
+    { 'retry-after': String(Math.ceil(waitMs / 1000)) },
+  );
 }
 
 function refusalOf({ error, message, problems }: PlayRefusal): unknown {
   return { error, message, problems };
 }
 
-function refused(reply: FastifyReply, refusal: PlayRefusal): FastifyReply {
-  return reply.code(refusal.status).send(refusalOf(refusal));
+export function unauthorised(reply: FastifyReply, role: ServiceRole): FastifyReply {
+  return send(reply, unauthorisedReply(role));
 }
 
-export function unauthorised(reply: FastifyReply, role: ServiceRole): FastifyReply {
-  return reply
-    .code(401)
-    .header('www-authenticate', 'Bearer')
-    .send({
+function unauthorisedReply(role: ServiceRole): PlayReply {
+  return jsonReply(
+    401,
+    {
       error: 'unauthorised',
       message: `this needs "Authorization: Bearer <token>" with a service token of role "${role}"`,
       problems: [],
-    });
+    },
+    { 'www-authenticate': 'Bearer' },
+  );
 }
 
 /** The name of the token that a request carries, null where none of that role fits. Compares all digests, in constant time. */
 export function callerOf(
   tokens: readonly ServiceToken[],
-  request: FastifyRequest,
+  { headers }: FastifyRequest,
   role: ServiceRole,
 ): string | null {
-  const header = request.headers.authorization ?? '';
-  if (!header.startsWith('Bearer ')) return null;
-  const digest = createHash('sha256').update(header.slice('Bearer '.length)).digest();
+  return callerNamed(tokens, headers.authorization, role);
+}
+
+function callerNamed(
+  tokens: readonly ServiceToken[],
+  authorization: string | undefined,
+  role: ServiceRole,
+): string | null {
+  if (authorization?.startsWith('Bearer ') !== true) return null;
+  const digest = hash('sha256', authorization.slice('Bearer '.length), 'buffer');
   let caller: string | null = null;
   for (const token of tokens) {
-    const isIt = timingSafeEqual(digest, Buffer.from(token.sha256, 'base64url'));
+    const isIt = timingSafeEqual(digest, digestOf(token));
     if (isIt && token.role === role) caller = token.name;
   }
   return caller;
+}
+
+const digests = new WeakMap<ServiceToken, Buffer>();
+
+/** Tokens come from the configuration: their digests are read once. */
+function digestOf(token: ServiceToken): Buffer {
+  let digest = digests.get(token);
+  if (digest === undefined) {
+    digest = Buffer.from(token.sha256, 'base64url');
+    digests.set(token, digest);
+  }
+  return digest;
 }

@@ -82,6 +82,7 @@ export class Prober {
       Math.max(1, limits.perSecondMax / 4),
       this.#allowance + (limits.perSecondMax * TICK_MS) / 1000,
     );
+    if (this.#allowance < 1) return; // not worth a walk through the fleet
     const wanted = targets();
     if (this.#lastMs.size > 2 * wanted.length + 1000) this.#lastMs.clear();
     for (const target of wanted) {

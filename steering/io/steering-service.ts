@@ -141,7 +141,8 @@ export class SteeringService {
       onTaken: (message, before, after, changed) => {
         this.#decisions.message(message);
         this.#evidence.fleetChanged(before, after, changed);
-        this.#refreeze();
+        // Who holds what may wait for the next load epoch: a night brings a message a box.
+        if (!isHoldingsOnly(message)) this.#refreeze();
       },
     });
     this.#stream = new FleetStream({
@@ -413,6 +414,19 @@ export class SteeringService {
   #isControlPlaneGone(): boolean {
     return this.#deps.clock.monotonicMs() - this.#streamingUntilMs > CONTROL_PLANE_GONE_MS;
   }
+}
+
+function isHoldingsOnly(message: FleetSnapshot | FleetDelta): boolean {
+  if (message.kind === 'full' || message.holdings.length === 0) return false;
+  const { appliances, appliancesRemoved, titles, titlesRemoved } = message;
+  const { clusters, externals, paths } = message;
+  const lists = [appliances, appliancesRemoved, titles, titlesRemoved];
+  return (
+    lists.every(({ length }) => length === 0) &&
+    clusters === undefined &&
+    externals === undefined &&
+    paths === undefined
+  );
 }
 
 function createDns({ config, random, clock, log, blobSecret }: SteeringDeps): DnsPool {
