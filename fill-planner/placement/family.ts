@@ -14,10 +14,16 @@
 import { assert } from '#base/outcome.ts';
 import { nextBelow, type Feed } from '../feed.ts';
 import { leastFamilyBound, type FamilyNode } from './family-bound.ts';
-import { placeCore, placementOf, type Placement, type PlacementCore } from './placement.ts';
+import {
+  NO_LOSS,
+  placeCore,
+  placementOf,
+  type Placement,
+  type PlacementCore,
+} from './placement.ts';
 import { boxTypesOf, churnPriceOf, type ClusterProblem } from './problem.ts';
 import { serveInPlace } from './residual.ts';
-import { takeSpareCopies } from './rounding.ts';
+import { settledByDay, takeSpareCopies } from './rounding.ts';
 
 const ROUNDS = 5;
 const CLOSE_ENOUGH = 1e-4; // of the bound: no further round
@@ -193,6 +199,24 @@ class Family {
     return above.map((credit, at) => credit?.map((worth) => worth / this.#worths[at]) ?? null);
   }
 
+  /** What boxes at their limit hold by the day, where that does not take from the tiers above what they are planned for. */
+  #settled(planned: Round): Round {
+    const cores = planned.cores.map((core, at) => ({
+      ...core,
+      ledger: settledByDay(planned.problems[at], core.ledger, core.bands),
+    }));
+    if (cores.every(({ ledger }, at) => ledger === planned.cores[at].ledger)) return planned;
+    const settled = { ...planned, cores };
+    const [before, after] = [planned, settled].map((round) =>
+      weightedSum(this.#worths, this.#walkOf(round).served),
+    );
+    return after >= NO_LOSS * before ? settled : planned;
+  }
+
+  #walkOf({ problems, cores }: Pick<Round, 'problems' | 'cores'>) {
+    return this.#walk((at) => ({ problem: problems[at], held: cores[at].ledger.held }));
+  }
+
   boundOf(starts: readonly Round[], value: number, isFillLimited: boolean): number {
     const nodes = this.#clusters.map(({ problem, parent }, at): FamilyNode => {
       const types = boxTypesOf(problem.boxes);
@@ -212,17 +236,14 @@ class Family {
     return leastFamilyBound({ nodes, rows: this.#rows }, points, value);
   }
 
-  /** Spare copies come last; the figures of each cluster are taken with them, the value without. */
-  finished(best: Round, bound: number, freeBound: number): readonly PlacedCluster[] {
+  /** The day and spare copies come last; the figures of each cluster are taken with them, the value without. */
+  finished(planned: Round, bound: number, freeBound: number): readonly PlacedCluster[] {
+    const best = this.#settled(planned);
     best.cores.forEach(({ ledger, bands }, at) => {
       takeSpareCopies(best.problems[at], ledger, bands);
     });
-    const reach = this.#walk((at) => ({
-      problem: best.problems[at],
-      held: best.cores[at].ledger.held,
-    }));
-    let weighted = 0;
-    reach.served.forEach((bps, at) => (weighted += this.#worths[at] * bps));
+    const reach = this.#walkOf(best);
+    const weighted = weightedSum(this.#worths, reach.served);
     const shareOf = (at: number): number =>
       weighted > 0 ? (this.#worths[at] * reach.served[at]) / weighted : 1 / best.cores.length;
     return this.#clusters.map(({ problem: own }, at) => ({
@@ -240,6 +261,11 @@ class Family {
       }),
     }));
   }
+}
+
+/** Bit/s served in all tiers, each by its worth. */
+function weightedSum(worths: readonly number[], served: readonly number[]): number {
+  return served.reduce((sum, bps, at) => sum + worths[at] * bps, 0);
 }
 
 interface Held {

@@ -131,6 +131,42 @@ test('what a box holds is kept against slightly better files when filling has a 
   assert.ok(priced.proof.servedBps > 0.9 * free.proof.servedBps);
 });
 
+test('a box at its serving limit holds what the day asks for, and keeps nothing for the price alone', () => {
+  const files = 1000;
+  const feed = randomFeed(seededRandom(6), files);
+  const sizeOf = (from: number, until: number): number =>
+    feed.sizes.subarray(from, until).reduce((sum, size) => sum + size, 0);
+  // Yesterday's files are the 400 to 700 most asked for: far less than the disk could hold of what is asked for today.
+  const yesterday = Uint8Array.from({ length: files }, (_, rank) =>
+    rank >= 400 && rank < 700 ? 1 : 0,
+  );
+  const storageBytes = sizeOf(400, 700);
+  const demand = feed.densities.reduce((sum, density, rank) => sum + density * feed.sizes[rank], 0);
+  const boxes = [box({ applianceId: 'a', storageBytes, servingBps: 0.3 * demand })];
+  const churnPrice = 0.25 * feed.densities[300];
+  const problem = clusterOf(boxes, files, { feed, present: [yesterday], churnPrice });
+  const first = place(problem);
+  assert.ok(first.proof.valueBps >= 0.99 * first.proof.boundBps, 'nothing is lost at the peak');
+  let held = 0;
+  let best = 0;
+  let room = storageBytes;
+  for (let rank = 0; rank < files; rank++) {
+    const viewBytes = feed.densities[rank] * feed.sizes[rank];
+    if (first.held[0][rank] === 1) held += viewBytes;
+    if (feed.sizes[rank] <= room) {
+      best += viewBytes;
+      room -= feed.sizes[rank];
+    }
+  }
+  assert.ok(held > 0.98 * best, `over the day ${held} of ${best}`);
+  // What it holds now is kept against files that are asked for a little more.
+  const noisy = Float64Array.from(feed.densities, (density, rank) =>
+    rank >= 280 && rank < 320 ? feed.densities[300] * (1 - rank * 1e-6) : density,
+  );
+  const missing = place({ ...problem, feed: { ...feed, densities: noisy }, present: first.held });
+  assert.equal(missing.filledBytes[0], 0);
+});
+
 test('a fill limit takes the densest of what is missing', () => {
   const files = 300;
   const problem = clusterOf(

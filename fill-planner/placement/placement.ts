@@ -2,7 +2,8 @@
  * Which files each box of a cluster holds, and how far that is from the best that any plan could do.
  *
  * The bound's multipliers part the densities; a portfolio of layouts is rounded to whole files by falling density; the one
- * that is worth most is kept. What room is left takes spare copies, one of everything before a second of anything.
+ * that is worth most is kept. What a box at its limit holds is then settled by the day, where that costs the peaks nothing. What
+ * room is left takes spare copies, one of everything before a second of anything.
  *
  * Invariants: (1) no box holds more bytes than its storage, or fills more than its allowance
  *             (2) value <= bound
@@ -20,10 +21,11 @@ import {
 import { layoutsOf } from './layouts.ts';
 import { massOf } from './mass.ts';
 import { boxTypesOf, type BoxType, type ClusterProblem } from './problem.ts';
-import { roundBy, takeSpareCopies, type Band, type Ledger } from './rounding.ts';
+import { roundBy, settledByDay, takeSpareCopies, type Band, type Ledger } from './rounding.ts';
 import { servedBy } from './served.ts';
 
 const CLOSE_ENOUGH = 1e-5; // of the bound: no other layout is tried
+export const NO_LOSS = 1 - 1e-4; // what the peaks may lose to the rest of the day
 
 export interface Placement {
   /** Per box, in the order given: 1 at each rank that it holds. */
@@ -44,7 +46,8 @@ export interface Thresholds {
 export interface Proof {
   readonly demandBps: number; // at the peaks
   readonly servedBps: number;
-  readonly valueBps: number; // served less the price of what is newly filled, without spare copies
+  /** Served less the price of what is newly filled for the peaks: without spare copies and what only the rest of the day asks for. */
+  readonly valueBps: number;
   readonly boundBps: number;
   readonly boundWithoutFillLimitBps: number; // on served, with free and unlimited fill
   readonly prices: Prices;
@@ -58,7 +61,11 @@ export interface Prices {
 }
 
 export function place(problem: ClusterProblem): Placement {
-  const core = placeCore(problem);
+  const planned = placeCore(problem);
+  const settled = settledByDay(problem, planned.ledger, planned.bands);
+  const atPeaks = servedBy(problem, planned.ledger.held).servedBps;
+  const isNoLoss = servedBy(problem, settled.held).servedBps >= NO_LOSS * atPeaks;
+  const core = { ...planned, ledger: isNoLoss ? settled : planned.ledger };
   takeSpareCopies(problem, core.ledger, core.bands);
   const boundWithoutFillLimitBps = leastBound(freeFill(core.boundProblem, problem)).bound;
   const served = servedBy(problem, core.ledger.held);

@@ -54,6 +54,16 @@ export class Ledger {
     return 1 - (Math.max(...this.#problem.slotFactors) * this.load[box]) / limit;
   }
 
+  /** What one more view-byte a day adds at the peaks where the box is below its limit; 0 where it is below at none. */
+  worthOfLoad(box: number): number {
+    const limit = this.#problem.boxes[box].servingBps;
+    let worth = 0;
+    for (const factor of this.#problem.slotFactors) {
+      if (factor * this.load[box] < limit) worth += factor;
+    }
+    return worth;
+  }
+
   usedBytes(): readonly number[] {
     return this.#problem.boxes.map((box, at) => box.storageBytes - this.room[at]);
   }
@@ -88,7 +98,7 @@ export function roundBy(
     const cost = multipliers.mu[t] + (isNew ? problem.churnPrice + multipliers.nu[t] : 0);
     return multipliers.alpha[t] * problem.feed.densities[rank] - cost;
   });
-  takeWhatFits(problem, ledger, bands, true);
+  takeWhatPays(problem, ledger, bands);
   return ledger;
 }
 
@@ -111,7 +121,8 @@ function takePins(problem: ClusterProblem, ledger: Ledger): void {
 
 /**
  * First pass: by falling density, each file to the best of its owners and of the boxes that hold it already, while
- * its worth there is above nothing: keep above mu/alpha, fill above (mu + churn + nu)/alpha.
+ * its worth there is above nothing: keep above mu/alpha, fill above (mu + churn + nu)/alpha. A box at its limit serves nothing
+ * more at the peaks: what it does with the rest of its room is decided by the whole day (settledByDay).
  */
 function takeByThreshold(
   problem: ClusterProblem,
@@ -128,7 +139,7 @@ function takeByThreshold(
       let chosenWorth = 0;
       const consider = (box: number): void => {
         const value = worth(box, rank);
-        if (value > chosenWorth && ledger.fits(box, rank)) {
+        if (value > chosenWorth && ledger.fits(box, rank) && ledger.worthOfLoad(box) > 0) {
           chosen = box;
           chosenWorth = value;
         }
@@ -141,35 +152,101 @@ function takeByThreshold(
   });
 }
 
-/** Second pass: what room is left goes to files without a copy, by density, where filling them pays its price. */
-function takeWhatFits(
+/** Second pass: what room is left goes to files without a copy, by density, where they add to the peaks more than they cost. */
+function takeWhatPays(problem: ClusterProblem, ledger: Ledger, bands: readonly Band[]): void {
+  const { feed, present, churnPrice } = problem;
+  eachBand(problem, bands, (_, owners, rank) => {
+    takeCopies(problem, ledger, { owners, copies: 1 }, rank, (box) => {
+      const cost = present[box][rank] === 1 ? 0 : churnPrice;
+      return ledger.worthOfLoad(box) * feed.densities[rank] > cost;
+    });
+  });
+}
+
+/**
+ * What the boxes that the peaks fill to their limit hold over the day, decided anew. Beside the peaks they serve whatever they hold, and at
+ * the peaks no less for it: by the peaks alone such a box would keep yesterday's files until its demand had worn down
+ * to its limit. Whether the peaks do lose something (to a tier above, to copies that were shared otherwise) is for the caller to see.
+ */
+export function settledByDay(
   problem: ClusterProblem,
   ledger: Ledger,
   bands: readonly Band[],
-  mustPay: boolean,
-): void {
-  const { feed, boxes, present, slotFactors } = problem;
+): Ledger {
+  const isFull = problem.boxes.map((_, box) => ledger.worthOfLoad(box) === 0);
+  if (!isFull.includes(true)) return ledger;
+  const settled = new Ledger(problem);
+  takePins(problem, settled);
+  for (let rank = 0; rank < problem.feed.ranks; rank++) {
+    const share = 1 / Math.max(1, copiesOf(ledger.held, rank));
+    for (let box = 0; box < isFull.length; box++) {
+      if (isFull[box] || ledger.held[box][rank] === 0 || settled.held[box][rank] === 1) continue;
+      settled.take(box, rank, share);
+    }
+  }
+  takeByDay(problem, settled, bands);
+  return settled;
+}
+
+/** By what a file is asked for over the day, less the price of filling it where nobody holds it. Adds nothing that the bound counts. */
+function takeByDay(problem: ClusterProblem, ledger: Ledger, bands: readonly Band[]): void {
+  const { feed, present, slotFactors, churnPrice } = problem;
   const factor = slotFactors.reduce((sum, slot) => sum + slot, 0);
+  const isPresent = (rank: number): boolean => present.some((box) => box[rank] === 1);
+  const kept = new BandWalk(problem, bands);
+  const filled = new BandWalk(problem, bands);
+  const nextOf = (walk: BandWalk, wanted: boolean): number => {
+    while (walk.rank < feed.ranks && isPresent(walk.rank) !== wanted) walk.rank++;
+    return walk.rank;
+  };
+  for (;;) {
+    // Both go down the order; the one that is worth more over the day comes first.
+    const keep = nextOf(kept, true);
+    const fill = nextOf(filled, false);
+    const fillWorth = fill < feed.ranks ? factor * feed.densities[fill] - churnPrice : 0;
+    if (keep < feed.ranks && factor * feed.densities[keep] >= fillWorth) {
+      const { copies, owners } = kept.here();
+      takeCopies(problem, ledger, { owners, copies }, keep, (box) => present[box][keep] === 1);
+      kept.rank++;
+    } else if (fillWorth > 0) {
+      const { copies, owners } = filled.here();
+      takeCopies(problem, ledger, { owners, copies }, fill, () => true);
+      filled.rank++;
+    } else break;
+  }
+}
+
+/** Whatever room is left, to files without a copy, by density. */
+function takeWhatFits(problem: ClusterProblem, ledger: Ledger, bands: readonly Band[]): void {
   eachBand(problem, bands, (_, owners, rank) => {
-    if (copiesOf(ledger.held, rank) > 0) return;
-    const paysToFill = !mustPay || factor * feed.densities[rank] > problem.churnPrice;
-    const preferred = owners.of(feed.buckets[rank])[0];
+    takeCopies(problem, ledger, { owners, copies: 1 }, rank, () => true);
+  });
+}
+
+/** Up to so many copies, each on one of the boxes that may have it: a box at its limit comes last, else its owner first, then the idlest. */
+function takeCopies(
+  problem: ClusterProblem,
+  ledger: Ledger,
+  { owners, copies }: { readonly owners: OwnerTable; readonly copies: number },
+  rank: number,
+  may: (box: number) => boolean,
+): void {
+  const preferred = owners.of(problem.feed.buckets[rank]);
+  for (let copy = copiesOf(ledger.held, rank); copy < copies; copy++) {
     let chosen = -1;
-    let chosenSlack = -Infinity;
-    for (let box = 0; box < boxes.length; box++) {
-      if (!ledger.fits(box, rank)) continue;
-      // A box at its limit serves nothing more: filling it pays nothing; any other comes first, then the owner, then the idlest.
+    let chosenScore = -Infinity;
+    for (let box = 0; box < problem.boxes.length; box++) {
+      if (!ledger.fits(box, rank) || !may(box)) continue;
       const slack = ledger.slack(box);
-      const pays = paysToFill && !(mustPay && problem.churnPrice > 0 && slack <= 0);
-      if (!pays && present[box][rank] === 0) continue;
-      const score = slack <= 0 ? slack - 10 : box === preferred ? 10 : slack;
-      if (chosen === -1 || score > chosenSlack) {
+      const score = slack <= 0 ? slack - 10 : box === preferred[copy] ? 10 : slack;
+      if (chosen === -1 || score > chosenScore) {
         chosen = box;
-        chosenSlack = score;
+        chosenScore = score;
       }
     }
-    if (chosen !== -1) ledger.take(chosen, rank, 1);
-  });
+    if (chosen === -1) return;
+    ledger.take(chosen, rank, 1 / copies);
+  }
 }
 
 /**
@@ -181,7 +258,8 @@ export function takeSpareCopies(
   ledger: Ledger,
   bands: readonly Band[],
 ): void {
-  takeWhatFits(problem, ledger, bands, false);
+  takeByDay(problem, ledger, bands);
+  takeWhatFits(problem, ledger, bands);
   const ids = problem.boxes.map((box) => box.applianceId);
   const weights = problem.boxes.map((box) => box.storageBytes);
   const owners = ownersByBucket(ids, weights, problem.boxes.length);
@@ -208,6 +286,33 @@ function eachBand(
     const owners = ownersByBucket(ids, band.weights, band.copies);
     for (let rank = start; rank < end; rank++) visit(band, owners, rank);
     start = end;
+  }
+}
+
+/** Goes down the order and knows what band it is in. */
+class BandWalk {
+  rank = 0;
+  readonly #bands: readonly {
+    readonly end: number;
+    readonly copies: number;
+    readonly owners: OwnerTable;
+  }[];
+  #band = 0;
+
+  constructor({ boxes }: ClusterProblem, bands: readonly Band[]) {
+    const ids = boxes.map((box) => box.applianceId);
+    this.#bands = bands.map(({ endRank, copies, weights }) => ({
+      end: endRank,
+      copies,
+      owners: ownersByBucket(ids, weights, copies),
+    }));
+  }
+
+  here(): { readonly copies: number; readonly owners: OwnerTable } {
+    while (this.#band < this.#bands.length - 1 && this.rank >= this.#bands[this.#band].end) {
+      this.#band++;
+    }
+    return this.#bands[this.#band];
   }
 }
 
