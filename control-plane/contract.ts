@@ -802,6 +802,54 @@ export const ExternalCdnSchema = Type.Object({
 });
 export type ExternalCdn = Static<typeof ExternalCdnSchema>;
 
+/**
+ * `POST /v1/steering/verdicts`: what a steering node's own probes say of the boxes that it, or another node, suspects. Sent every
+ * second: a node that was not heard for STEERING_NODE_SILENT_MS counts no more.
+ */
+export const STEERING_NODE_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$';
+export const STEERING_NODES_MAX = 256;
+export const STEERING_VERDICTS_MAX = 1024; // a node that doubts more boxes than this is itself to be doubted
+export const STEERING_NODE_SILENT_MS = 5000;
+export const STEERING_VERDICT_AGE_MS_MAX = 180_000; // three probes of the longest period
+const nodeId = Type.String({ pattern: STEERING_NODE_ID_PATTERN });
+const verdict = {
+  applianceId,
+  family: Type.Union([Type.Literal(4), Type.Literal(6)]),
+  name: Type.Union([
+    Type.Literal('reachable'),
+    Type.Literal('suspect'),
+    Type.Literal('unreachable'),
+  ]),
+};
+export const SteeringReportSchema = Type.Object(
+  {
+    nodeId,
+    verdicts: Type.Array(
+      Type.Object(
+        {
+          ...verdict,
+          ageMs: Type.Integer({
+            minimum: 0,
+            maximum: 86_400_000,
+            description: 'of the last probe',
+          }),
+        },
+        { additionalProperties: false },
+      ),
+      { maxItems: STEERING_VERDICTS_MAX },
+    ),
+  },
+  { additionalProperties: false },
+);
+export type SteeringReport = Static<typeof SteeringReportSchema>;
+
+/** One live steering node as all of them see it. */
+export const SteeringNodeSchema = Type.Object({
+  nodeId,
+  verdicts: Type.Array(Type.Object(verdict), { maxItems: STEERING_VERDICTS_MAX }),
+});
+export type SteeringNode = Static<typeof SteeringNodeSchema>;
+
 /** What boxes of a cluster measured towards one client aggregate (/24 or /48), folded over the last hour. Buckets: powers of two. */
 export const PathQualityEntrySchema = Type.Object({
   prefix: Type.String({ maxLength: 64 }),
@@ -825,6 +873,12 @@ export const FleetSnapshotSchema = Type.Object({
   origin: Type.Object({ pathwayId: Type.Literal(ORIGIN_PATHWAY_ID), baseUrl }),
   externals: Type.Optional(Type.Array(ExternalCdnSchema, { maxItems: EXTERNALS_MAX })),
   paths: Type.Optional(Type.Array(PathQualityEntrySchema)),
+  steeringNodes: Type.Optional(
+    Type.Array(SteeringNodeSchema, {
+      maxItems: STEERING_NODES_MAX,
+      description: 'that are alive; absent: not known yet',
+    }),
+  ),
 });
 export type FleetSnapshot = Static<typeof FleetSnapshotSchema>;
 
@@ -853,6 +907,7 @@ export const FleetDeltaSchema = Type.Object({
   titlesRemoved: Type.Array(titleId),
   externals: Type.Optional(Type.Array(ExternalCdnSchema, { maxItems: EXTERNALS_MAX })), // all, when any changed
   paths: Type.Optional(Type.Array(PathQualityEntrySchema)), // all, when folded anew
+  steeringNodes: Type.Optional(Type.Array(SteeringNodeSchema, { maxItems: STEERING_NODES_MAX })), // all, when any changed
 });
 export type FleetDelta = Static<typeof FleetDeltaSchema>;
 
@@ -903,6 +958,7 @@ export function applyDelta(base: FleetSnapshot, delta: FleetDelta): FleetSnapsho
     origin: base.origin,
     ...optional('externals', delta.externals ?? base.externals),
     ...optional('paths', delta.paths ?? base.paths),
+    ...optional('steeringNodes', delta.steeringNodes ?? base.steeringNodes),
   };
 }
 

@@ -7,12 +7,14 @@
  * Where the epochs differ there is no delta: the caller sends the full one.
  */
 import type {
+  ExternalCdn,
   FleetDelta,
   FleetSnapshot,
   PathQualityEntry,
   SnapshotAppliance,
   SnapshotCluster,
   SnapshotTitle,
+  SteeringNode,
 } from './contract.ts';
 
 export type SnapshotHoldings = FleetSnapshot['holdings'][number];
@@ -28,6 +30,10 @@ export interface FleetParts {
   readonly originBaseUrl: string;
   /** The same object until it is folded anew; absent: nothing was measured. */
   readonly paths?: readonly PathQualityEntry[];
+  /** The same object until one changes. */
+  readonly externals?: readonly ExternalCdn[];
+  /** The same object until one comes, goes or says something new; absent: not known yet. */
+  readonly steeringNodes?: readonly SteeringNode[];
 }
 
 export function snapshotOf(parts: FleetParts, version: number, issuedAtMs: number): FleetSnapshot {
@@ -44,6 +50,10 @@ export function snapshotOf(parts: FleetParts, version: number, issuedAtMs: numbe
     origin: { pathwayId: 'origin', baseUrl: parts.originBaseUrl },
     // Not copied: the difference of two snapshots is seen by the object.
     ...(parts.paths === undefined ? {} : { paths: parts.paths as PathQualityEntry[] }),
+    ...(parts.externals === undefined ? {} : { externals: parts.externals as ExternalCdn[] }),
+    ...(parts.steeringNodes === undefined
+      ? {}
+      : { steeringNodes: parts.steeringNodes as SteeringNode[] }),
   };
 }
 
@@ -54,9 +64,14 @@ export function difference(base: FleetSnapshot, next: FleetSnapshot): FleetDelta
   const clustersChanged =
     base.prefixesVersion !== next.prefixesVersion || !same(base.clusters, next.clusters);
   const pathsChanged = next.paths !== undefined && base.paths !== next.paths;
+  const externalsChanged = next.externals !== undefined && base.externals !== next.externals;
+  const nodesChanged =
+    next.steeringNodes !== undefined && base.steeringNodes !== next.steeringNodes;
   const nothing =
     !clustersChanged &&
     !pathsChanged &&
+    !externalsChanged &&
+    !nodesChanged &&
     appliances.changed.length + appliances.removed.length === 0 &&
     titles.changed.length + titles.removed.length === 0 &&
     holdings.length === 0;
@@ -75,6 +90,8 @@ export function difference(base: FleetSnapshot, next: FleetSnapshot): FleetDelta
     titles: titles.changed,
     titlesRemoved: titles.removed,
     ...(pathsChanged ? { paths: next.paths } : {}),
+    ...(externalsChanged ? { externals: next.externals } : {}),
+    ...(nodesChanged ? { steeringNodes: next.steeringNodes } : {}),
   };
 }
 

@@ -175,7 +175,10 @@ function urlPiece(
   return { before: '{"url":"', after, sign };
 }
 
-/** What each first box, or external CDN, will have to carry for this session: its share of the expected bitrate. */
+/**
+ * What each first box, or external CDN, will have to carry for this session: its share of the expected bitrate. A full box refuses:
+ * who stands behind it is who carries, or caps and budgets would not see what overflows.
+ */
 export function expectedLoad(decision: PlayDecision): {
   readonly boxes: ReadonlyMap<ApplianceId, number>;
   readonly external: ReadonlyMap<ExternalCdn, number>;
@@ -184,7 +187,9 @@ export function expectedLoad(decision: PlayDecision): {
   const external = new Map<ExternalCdn, number>();
   const share = decision.title.expectedBps / decision.files.length;
   for (const { ranking } of decision.files) {
-    const first = ranking.candidates[0];
+    const { candidates } = ranking;
+    const first =
+      candidates.find((target) => target.kind !== 'appliance' || !target.isFull) ?? candidates[0];
     if (first.kind === 'appliance') {
       const { applianceId } = first.appliance;
       boxes.set(applianceId, (boxes.get(applianceId) ?? 0) + share);

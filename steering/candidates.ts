@@ -29,7 +29,7 @@ export type PassedOver =
   | 'silent' // no heartbeat in time, and no probe of ours has answered yet
   | 'unreachable' // our own probes: refused, or silent
   | 'shedding' // it is to have fewer sessions, and this is one of the others
-  | 'suspect' // our probes time out, as do too many others: the fault may be ours, so it stays, last
+  | 'suspect' // probes time out, but here only, or at too many boxes: the fault may be ours, so it stays, last
   | 'wrong-family' // the client has IPv4, the box IPv6 only
   | 'not-needed'; // good, but the list was full with better ones
 
@@ -88,6 +88,8 @@ const BUSY_SHARE_MIN = 0.1;
 const FULL_SHARE = 0.95;
 /** Of a country's boxes, soft evidence may take at most this share out. More at once is more likely our own fault. */
 const EJECTED_SHARE_MAX = 0.4;
+/** In a country of fewer boxes it takes none out: there a share says nothing, and each box is much of what there is. */
+const EJECTION_BOXES_MIN = 10;
 const USABLE_ENOUGH = 24;
 const TIERS_MAX = 64;
 const MEMO_ENTRIES_MAX = 16_384;
@@ -105,8 +107,8 @@ export function createWorld(fleet: Fleet, load: LoadFrame): World {
 }
 
 /**
- * Where more boxes are suspected than may be taken out, none is: they are put last instead (the panic rule). In a
- * small country that is soon: of two boxes none may go on soft evidence alone.
+ * Where more boxes are suspected than may be taken out, none is: they are put last instead (the panic rule). In a small country
+ * soft evidence alone takes none out at all.
  */
 function failOpenCountries(fleet: Fleet, load: LoadFrame): ReadonlySet<string> {
   const suspects = new Map<string, number>();
@@ -123,7 +125,8 @@ function failOpenCountries(fleet: Fleet, load: LoadFrame): ReadonlySet<string> {
   }
   const open = new Set<string>();
   for (const [country, count] of suspects) {
-    if (count > Math.floor((boxes.get(country) ?? 0) * EJECTED_SHARE_MAX)) open.add(country);
+    const all = boxes.get(country) ?? 0;
+    if (all < EJECTION_BOXES_MIN || count > all * EJECTED_SHARE_MAX) open.add(country);
   }
   return open;
 }
@@ -416,7 +419,7 @@ export function judge(world: World, appliance: FleetAppliance, family: AddressFa
   }
   if (standing === 'draining') return { usability: 'last-resort', why: 'draining' };
   if (standing === 'down') return { usability: 'last-resort', why: 'down' };
-  if (isSuspect) return { usability: 'suspect', why: 'suspect' };
+  if (isSuspect || evidence === 'doubted') return { usability: 'suspect', why: 'suspect' };
   if (standing !== 'serving' && evidence !== 'reachable') {
     return { usability: 'last-resort', why: standing === 'gone-hard' ? 'gone' : 'silent' };
   }

@@ -123,7 +123,8 @@ export const SteeringConfigSchema = Type.Object(
       minimum: 1,
       maximum: 1000,
       default: 1,
-      description: 'steering nodes that share the players: own assignments count this many times',
+      description:
+        'steering nodes that share the players, until the control plane has said how many live: own assignments count this many times',
     }),
     probe: Type.Object(
       {
@@ -136,6 +137,12 @@ export const SteeringConfigSchema = Type.Object(
         connectMs: Type.Integer({ minimum: 10, maximum: 5000, default: 200 }),
         requestMs: Type.Integer({ minimum: 50, maximum: 10_000, default: 1000 }),
         perSecondMax: Type.Integer({ minimum: 1, maximum: 10_000, default: 500 }),
+        fromAddresses: Type.Array(Type.String(), {
+          maxItems: 2,
+          default: [],
+          description:
+            'source addresses of probes, one a family: a node behind an anycast address probes from its own; none: as the system chooses',
+        }),
       },
       { additionalProperties: false, default: {} },
     ),
@@ -178,6 +185,7 @@ export function configProblems(config: SteeringConfig): readonly string[] {
   }
   const addresses = [
     ['/dns/address', config.dns.address] as const,
+    ...config.probe.fromAddresses.map((text) => ['/probe/fromAddresses', text] as const),
     ...config.dns.steerAddresses.map((text) => ['/dns/steerAddresses', text] as const),
     ...config.dns.nameServers.flatMap((server) =>
       server.addresses.map((text) => ['/dns/nameServers', text] as const),

@@ -21,12 +21,21 @@
 import type { Milliseconds } from '#base/clock.ts';
 
 export type ProbeResult = 'answered' | 'refused' | 'timed-out';
-/** In this order they are numbers in load frames. */
-export const EVIDENCE_NAMES = ['unknown', 'reachable', 'suspect', 'unreachable'] as const;
+/**
+ * In this order they are numbers in load frames. `doubted` is no state of this machine: a suspicion of this node that the others
+ * have not shared (quorum.ts).
+ */
+export const EVIDENCE_NAMES = [
+  'unknown',
+  'reachable',
+  'suspect',
+  'unreachable',
+  'doubted',
+] as const;
 export type EvidenceName = (typeof EVIDENCE_NAMES)[number];
 
 export interface Evidence {
-  readonly name: EvidenceName;
+  readonly name: Exclude<EvidenceName, 'doubted'>;
   readonly sinceMs: Milliseconds; // wall clock
   readonly probedAtMs: Milliseconds | null;
   readonly answersInRow: number;

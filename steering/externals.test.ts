@@ -101,6 +101,39 @@ test('an external CDN stands behind every box, and first, before the origin, whe
   assert.deepEqual(listOf(worldWith([], all)), ['origin']);
 });
 
+test('a region without boxes, a client in no prefix and no country: a list all the same, an external CDN last where one names them', () => {
+  const anywhere = worldWith([external('ext')]);
+  assert.equal(listOf(anywhere, '203.0.113.9').at(-1), 'ext');
+  const french = worldWith([
+    external('ext', { regions: [{ countries: ['FR'], commitBps: 0, capBps: 1e9 }] }),
+  ]);
+  assert.equal(listOf(french, '203.0.113.9').at(-1), 'origin', 'nobody knows where it is');
+  assert.ok(listOf(french, '203.0.113.9').length > 1, 'boxes take it, wherever they are');
+});
+
+test('full boxes are named first and refuse: the session is booked at the external CDN behind them', () => {
+  const full = { egressBps: 990_000_000 };
+  const cdn = external('ext');
+  const fleet = createFleet(
+    exampleSnapshot({
+      appliances: { 'lyon-a': full, 'lyon-b': full, 'paris-a': full, 'oslo-a': full },
+      snapshot: { externals: [cdn] },
+    }),
+  );
+  const frame = new LoadLedger(1, EXAMPLE_AT_MS).freeze(fleet, [], EXAMPLE_AT_MS, [load()]);
+  const decision = decidePlay(createWorld(fleet, frame), {
+    titleId: EXAMPLE_TITLE,
+    clientAddress: '10.1.2.3',
+    session: 's',
+  });
+  assert.ok(decision.kind === 'play');
+  const list = decision.files[0].ranking.candidates.map(pathwayOf);
+  assert.ok(list[0].startsWith('lyon') && list.at(-1) === 'ext', list.join());
+  const booked = expectedLoad(decision);
+  assert.equal(booked.boxes.size, 0);
+  assert.deepEqual([...booked.external.values()].map(Math.round), [4_000_000]);
+});
+
 test('what was sent there counts against the cap until viewers have left, and its cost against the day', () => {
   const ledger = new ExternalLedger(2);
   const cdn = external('ext', { regions: [{ countries: ['*'], commitBps: 2e6, capBps: 1e9 }] });

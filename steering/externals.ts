@@ -67,16 +67,17 @@ interface Sent {
   bps: number[];
   atMs: Milliseconds;
   day: number;
-  spent: number;
+  spent: number; // by all nodes, as many as they were when it was sent
 }
 
 /** What this node sent where. Forgotten by a restart: caps then count from nothing, as after a quiet half hour. */
 export class ExternalLedger {
-  readonly #liveNodes: number;
+  /** Steering nodes that share the players, this one counted. */
+  liveNodes: number;
   readonly #sent = new Map<string, Sent>();
 
   constructor(liveNodes: number) {
-    this.#liveNodes = liveNodes;
+    this.liveNodes = liveNodes;
   }
 
   sent(external: ExternalCdn, country: string | null, bps: number, atMs: Milliseconds): void {
@@ -97,8 +98,8 @@ export class ExternalLedger {
       const { bps, spent } = this.#at(external, atMs);
       return {
         evidence: evidenceOf(external.externalId),
-        regionBps: external.regions.map((_, at) => (bps[at] ?? 0) * this.#liveNodes),
-        spentToday: spent * this.#liveNodes,
+        regionBps: external.regions.map((_, at) => (bps[at] ?? 0) * this.liveNodes),
+        spentToday: spent,
       };
     });
   }
@@ -115,10 +116,10 @@ export class ExternalLedger {
     const left = Math.exp(-elapsedMs / SESSION_FADE_MS);
     external.regions.forEach(({ commitBps }, at) => {
       const bps = sent.bps[at] ?? 0;
-      const paidBps = Math.max(0, bps - commitBps / this.#liveNodes);
+      const paidBps = Math.max(0, bps - commitBps / this.liveNodes);
       // The integral of a fading flow, of which the paid part is taken as it was at the start.
       const bytes = (paidBps / 8) * (SESSION_FADE_MS / 1000) * (1 - left);
-      sent.spent += (bytes / BYTES_PER_GB) * external.costPerGb;
+      sent.spent += (bytes / BYTES_PER_GB) * external.costPerGb * this.liveNodes;
       sent.bps[at] = bps * left;
     });
     sent.atMs = atMs;

@@ -134,6 +134,7 @@ export function advanceFleet(fleet: Fleet, delta: FleetDelta): Fleet {
     ...(delta.clusters === undefined ? {} : { clusters: delta.clusters }),
     ...(delta.externals === undefined ? {} : { externals: delta.externals }),
     ...(delta.paths === undefined ? {} : { paths: delta.paths }),
+    ...(delta.steeringNodes === undefined ? {} : { steeringNodes: delta.steeringNodes }),
   };
   const titles = advanceTitles(fleet.titles, delta);
   const isSameShape =

@@ -62,7 +62,8 @@ export function isKnownAs({ evidence }: LoadFrame, index: number, name: Evidence
 
 /** Seconds of assignments by box. Boxes have places of their own here, so that a fleet may change its indexes at any time. */
 export class LoadLedger {
-  readonly #liveNodes: number;
+  /** Steering nodes that share the players, this one counted. */
+  liveNodes: number;
   #epoch: number;
   readonly #places = new Map<ApplianceId, number>();
   readonly #seconds: { atSecond: number; bps: Float64Array }[];
@@ -71,7 +72,7 @@ export class LoadLedger {
   #indexes: number[] = []; // in the fleet, by place; -1: not there
 
   constructor(liveNodes: number, wallMs: Milliseconds) {
-    this.#liveNodes = liveNodes;
+    this.liveNodes = liveNodes;
     // Epochs are quarter seconds of the wall clock at the least: a restart never repeats one.
     this.#epoch = Math.floor(wallMs / LOAD_EPOCH_MS);
     this.#seconds = Array.from({ length: SECONDS_KEPT }, () => {
@@ -139,7 +140,7 @@ export class LoadLedger {
       for (const second of seconds) {
         if ((second.atSecond + 1) * SECOND_MS > heardMs) bps += second.bps[place];
       }
-      if (bps > 0) effectiveBps[index] += bps * this.#liveNodes;
+      if (bps > 0) effectiveBps[index] += bps * this.liveNodes;
     }
   }
 

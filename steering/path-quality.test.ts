@@ -59,3 +59,17 @@ test('a demoted home stands behind the next tier, for its aggregate only, and on
   }
   assert.ok(atLyon > 60 && atLyon < 140, `${atLyon} of 2000 explore`);
 });
+
+test('a path that the exploring sessions find good again is taken back, as is one of which nothing is known any more', () => {
+  const other = path('b', 5, 500);
+  const demotedAfter = (bad: number, good: number): boolean => {
+    const firstByteMs = Array.from({ length: 16 }, (_, at) =>
+      at === 8 ? bad : at === 5 ? good : 0,
+    );
+    return judgePaths([{ ...path('a', 8, 0), firstByteMs }, other]).has('10.1.2.0/24');
+  };
+  assert.ok(demotedAfter(500, 0), 'a bad hour');
+  assert.ok(demotedAfter(400, 60), 'the first good minutes of a twentieth of the sessions');
+  assert.ok(!demotedAfter(20, 100), 'the bad hour has nearly left the window');
+  assert.ok(!demotedAfter(SAMPLES_MIN - 1, 0), 'too little is known: it is tried with everybody');
+});

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { seededRandom } from '#base/random.ts';
 import { decidePlay, expectedLoad, pathwayOf, type PlayDecision } from './answer.ts';
-import type { World } from './candidates.ts';
+import { createWorld, judge, type World } from './candidates.ts';
 import {
   EXAMPLE_AT_MS,
   EXAMPLE_FILES,
@@ -11,6 +11,7 @@ import {
   exampleSnapshot,
   exampleWorld,
 } from './example-fleet.ts';
+import { createFleet } from './fleet.ts';
 import { LoadLedger } from './load.ts';
 
 fc.configureGlobal({ seed: 20_261_120 });
@@ -384,12 +385,93 @@ test('two boxes of two in a site, suspected softly, stay: behind boxes that are 
   assert.equal(pathways(alone).length, 3);
 });
 
-test('one suspect of three in a country is taken out; with two suspected, none is', () => {
+test('all boxes of a site down: its clients get the nearest others, and say why they are not at home', () => {
+  const down = play(exampleWorld({}, { 'lyon-a': 'unreachable', 'lyon-b': 'unreachable' }));
+  assert.deepEqual(pathways(down), ['paris-a', 'oslo-a', 'origin']);
+  assert.deepEqual([down.home, down.reasons], ['lyon-1', ['health']]);
+});
+
+test('a region with no prefixes is found by the country that playback names; without one every client still gets boxes', () => {
+  const bare = exampleSnapshot();
+  const clusters = bare.clusters.map((cluster) => ({ ...cluster, prefixes: [] }));
+  const world = exampleWorld({ snapshot: { clusters } });
+  const norwegian = play(world, { country: 'NO' });
+  assert.equal(pathways(norwegian)[0], 'oslo-a');
+  assert.deepEqual(norwegian.reasons, ['other']);
+  for (const clientAddress of [LYON, '203.0.113.9', '2001:db8:ffff::1']) {
+    const list = pathways(play(world, { clientAddress }));
+    assert.ok(list.length >= 3 && list.at(-1) === 'origin', `${clientAddress}: ${list.join()}`);
+  }
+});
+
+test('all boxes over capacity: they are still named, nearest first, and what stands behind them is the origin', () => {
+  const full = { egressBps: 990_000_000 };
+  const world = exampleWorld({
+    appliances: { 'lyon-a': full, 'lyon-b': full, 'paris-a': full, 'oslo-a': full },
+  });
+  const decision = play(world);
+  assert.ok(pathways(decision)[0].startsWith('lyon'));
+  assert.equal(pathways(decision).at(-1), 'origin');
+  assert.equal(expectedLoad(decision).boxes.size, 0, 'none of them will take it');
+});
+
+test('in a country of fewer than ten boxes soft evidence takes none out: suspects stand last', () => {
   const one = play(exampleWorld({}, { 'lyon-a': 'suspect' }));
-  assert.equal(why(one, 'lyon-a'), 'unreachable');
+  assert.equal(why(one, 'lyon-a'), 'suspect');
+  assert.deepEqual(pathways(one), ['lyon-b', 'paris-a', 'oslo-a', 'origin']);
   const rest = { 'lyon-b': 'unreachable', 'paris-a': 'suspect', 'oslo-a': 'unreachable' } as const;
   const two = play(exampleWorld({}, { 'lyon-a': 'suspect', ...rest }));
   assert.deepEqual(pathways(two), ['lyon-a', 'paris-a', 'origin']);
+});
+
+test('of ten boxes and more at most four in ten are taken out on suspicion; where more are suspected, none is', () => {
+  const ids = Array.from({ length: 12 }, (_, at) => `lyon-${at}`);
+  const worldOf = (suspected: number): World => {
+    const small = exampleSnapshot();
+    const [like] = small.appliances;
+    const appliances = ids.map((applianceId, at) => ({
+      ...like,
+      applianceId,
+      baseUrl: `http://127.77.8.${at + 1}:8080`,
+    }));
+    const fleet = createFleet({
+      ...small,
+      appliances,
+      holdings: ids.map((applianceId) => ({ applianceId, version: 1, ordinals: [0, 1, 2] })),
+    });
+    const suspects = ids
+      .slice(0, suspected)
+      .map((applianceId) => ({ applianceId, family: 4 as const, name: 'suspect' as const }));
+    const frame = new LoadLedger(1, EXAMPLE_AT_MS).freeze(fleet, suspects, EXAMPLE_AT_MS);
+    return createWorld(fleet, frame);
+  };
+  const verdicts = (suspected: number): readonly string[] => {
+    const world = worldOf(suspected);
+    return world.fleet.appliances
+      .slice(0, suspected)
+      .map((appliance) => judge(world, appliance, 4).usability);
+  };
+  assert.deepEqual(new Set(verdicts(4)), new Set(['excluded']));
+  assert.deepEqual(new Set(verdicts(5)), new Set(['suspect']));
+  assert.deepEqual(new Set(verdicts(12)), new Set(['suspect']), 'all of them, and all still serve');
+  const list = pathways(play(worldOf(12)));
+  assert.equal(list.filter((id) => id.startsWith('lyon')).length, 3);
+});
+
+test('a box that this node alone doubts stands behind its peers, in a country of any size, and is never out', () => {
+  const one = play(exampleWorld({}, { 'lyon-a': 'doubted', 'oslo-a': 'unreachable' }));
+  assert.deepEqual(pathways(one), ['lyon-b', 'paris-a', 'origin'], 'two that are well are enough');
+  const left = play(
+    exampleWorld({}, { 'lyon-a': 'doubted', 'lyon-b': 'unreachable', 'paris-a': 'unreachable' }),
+  );
+  assert.deepEqual(pathways(left), ['oslo-a', 'lyon-a', 'origin']);
+  const all = play(
+    exampleWorld(
+      {},
+      { 'lyon-a': 'doubted', 'lyon-b': 'doubted', 'paris-a': 'doubted', 'oslo-a': 'doubted' },
+    ),
+  );
+  assert.ok(pathways(all)[0].startsWith('lyon'), 'a broken path of ours changes no order');
 });
 
 test('a box has the share of sessions that the weight loop gives it; the others go to its peers, then further away', () => {

@@ -38,6 +38,7 @@ export interface ApplianceTarget {
   readonly appliance: FleetAppliance;
   readonly isHome: boolean;
   readonly holdsFile: boolean;
+  readonly isFull: boolean; // it will refuse, and the player goes on to the next
 }
 export interface ExternalTarget {
   readonly kind: 'external';
@@ -330,7 +331,8 @@ class Picked {
       const candidate = this.#found[at];
       const { appliance } = candidate;
       const isHome = homeBoxes.includes(candidate);
-      targets.push({ kind: 'appliance', appliance, isHome, holdsFile: this.#holds[at] });
+      const isFull = candidate.usability === 'full';
+      targets.push({ kind: 'appliance', appliance, isHome, holdsFile: this.#holds[at], isFull });
     }
     return targets;
   }

@@ -12,6 +12,7 @@ import type { FleetView } from '../dashboard/fleet-view.ts';
 import type { Traffic } from '../dashboard/traffic.ts';
 import type { Fleet, StandingChange } from '../fleet.ts';
 import type { PathLedger } from '../path-ledger.ts';
+import type { SteeringNodes } from '../steering-nodes.ts';
 import type { ControlPlaneKeys } from '../trust.ts';
 import type { Alarms } from './alarms.ts';
 import type { Authentication } from './authentication.ts';
@@ -48,6 +49,7 @@ export interface Plane {
   readonly publisher: SnapshotPublisher;
   readonly routes: RouteDesk;
   readonly paths: PathLedger;
+  readonly steeringNodes: SteeringNodes;
   readonly planning: PlanningRuns;
   readonly signedClock: SignedClock;
   readonly authentication: Authentication;

@@ -22,6 +22,7 @@ import { Fleet, type StandingChange } from '../fleet.ts';
 import { WEIGHT_PERIOD_MS } from '../weight-loop.ts';
 import { lossInWords } from '../health-machine.ts';
 import { PathLedger } from '../path-ledger.ts';
+import { SteeringNodes } from '../steering-nodes.ts';
 import type { ControlPlaneKeys } from '../trust.ts';
 import { Alarms } from './alarms.ts';
 import { applianceRoutes } from './appliance-routes.ts';
@@ -55,6 +56,7 @@ import { releaseRoutes } from './release-routes.ts';
 import { RolloutDesk } from './rollout-desk.ts';
 import { SignedClock } from './signed-clock.ts';
 import { SnapshotPublisher } from './snapshot-publisher.ts';
+import { steeringRoutes } from './steering-routes.ts';
 import { nextPrefixesVersion, Store } from './store.ts';
 
 const STATE_FORMAT = '1';
@@ -120,10 +122,12 @@ async function assemble(
       ),
   });
   const paths = new PathLedger();
+  const steeringNodes = new SteeringNodes(clock.monotonicMs());
   const publisher = new SnapshotPublisher({
     parts: () => ({
       ...denials.current.over(fleet.parts(config.origin.baseUrl)),
       paths: paths.entries,
+      ...(steeringNodes.entries === undefined ? {} : { steeringNodes: steeringNodes.entries }),
     }),
     freezeLoads: () => fleet.freezeLoads(),
     key: keys.manifestKey,
@@ -161,6 +165,7 @@ async function assemble(
   });
   const plane: Plane = {
     paths,
+    steeringNodes,
     config,
     keys,
     clock,
@@ -330,6 +335,7 @@ async function buildServer(plane: Plane, boxes: HeartbeatConnections): Promise<S
   inventoryRoutes(server, plane);
   operationsRoutes(server, plane);
   fleetRoutes(server, plane, boxes);
+  steeringRoutes(server, plane);
   await pageRoutes(server, plane);
   return server;
 }
@@ -380,10 +386,12 @@ class RunningControlPlane implements ControlPlane {
     this.#timers.push(
       clock.every(TICK_MS, () => {
         const changes = fleet.tick(clock.monotonicMs(), clock.wallMs());
-        if (changes.length === 0) return;
-        store.together(() => {
-          for (const change of changes) standingChanged(change);
-        });
+        if (changes.length > 0) {
+          store.together(() => {
+            for (const change of changes) standingChanged(change);
+          });
+        }
+        if (this.plane.steeringNodes.tick(clock.monotonicMs())) publisher.changed('soon');
       }),
       clock.every(WEIGHT_PERIOD_MS, () => {
         if (fleet.stepWeights(WEIGHT_PERIOD_MS)) publisher.changed('soon');

@@ -55,7 +55,8 @@ test('a chunk is read like a viewer would and hashed; what does not answer is no
   const box = await startBox(context);
   const said: [string, string | null][] = [];
   const probe = new HashProbe({
-    liveNodes: 1,
+    nodeId: 'one',
+    nodeIds: () => ['one'],
     clock: systemClock,
     random: seededRandom(4),
     fleet: () => box.fleet,

@@ -1,9 +1,8 @@
 /**
  * A rare, whole look: one chunk of a file that a box says it holds, read as a viewer would and hashed against the file's id.
  *
- * All steering nodes together read each box's chunk once in five minutes: each of N nodes does it every 5 N minutes, the boxes
- * spread evenly over that time. Wrong bytes leave a box out until a later chunk of it is right; that it does not answer is the
- * other probes' business.
+ * All steering nodes together read a chunk of each box once in five minutes, each box by the node whose turn it is (hash-turns.ts).
+ * Wrong bytes leave a box out until a later chunk of it is right; that it does not answer is the other probes' business.
  */
 import { request, Agent } from 'undici';
 import type { Clock, Milliseconds, Timer } from '#base/clock.ts';
@@ -20,15 +19,17 @@ import {
   type ChunkList,
 } from '#upstream/contract.ts';
 import type { Fleet, FleetAppliance, FleetTitle } from '../fleet.ts';
+import { turnsOf } from '../hash-turns.ts';
 import { holds } from '../holdings.ts';
 
-const PERIOD_MS = 5 * 60_000;
 const TICK_MS = 1000;
+const CAUGHT_UP_MS_MAX = 10_000; // turns of a longer pause are let go: not all of them at once
 const DEADLINE_MS = 20_000;
 const DRAWS_MAX = 32; // titles looked at for one that the box holds
 
 export interface HashProbeDeps {
-  readonly liveNodes: number;
+  readonly nodeId: string;
+  readonly nodeIds: () => readonly string[]; // of all that live, as far as known
   readonly clock: Clock;
   readonly random: Random;
   readonly fleet: () => Fleet | null;
@@ -41,18 +42,17 @@ export class HashProbe {
   readonly #deps: HashProbeDeps;
   readonly #agent = new Agent({ keepAliveTimeout: 1, connections: 1 });
   #timer: Timer | null = null;
-  #due = 0; // boxes that are due, and a fraction
-  #next = 0;
+  #lookedUntilMs: Milliseconds; // wall clock
   #isStopped = false;
   read = 0;
 
   constructor(deps: HashProbeDeps) {
     this.#deps = deps;
-    this.#next = deps.random.below(1_000_000);
+    this.#lookedUntilMs = deps.clock.wallMs();
   }
 
   start(): void {
-    this.#timer = this.#deps.clock.every(TICK_MS, () => this.#tick(TICK_MS));
+    this.#timer = this.#deps.clock.every(TICK_MS, () => this.#tick());
   }
 
   async stop(): Promise<void> {
@@ -61,13 +61,15 @@ export class HashProbe {
     await this.#agent.destroy();
   }
 
-  #tick(elapsedMs: Milliseconds): void {
+  #tick(): void {
+    const { clock, nodeId, nodeIds } = this.#deps;
+    const nowMs = clock.wallMs();
+    const fromMs = Math.max(this.#lookedUntilMs, nowMs - CAUGHT_UP_MS_MAX);
+    this.#lookedUntilMs = nowMs;
     const fleet = this.#deps.fleet();
-    if (fleet === null || fleet.appliances.length === 0) return;
-    this.#due += (fleet.appliances.length * elapsedMs) / (PERIOD_MS * this.#deps.liveNodes);
-    while (this.#due >= 1) {
-      this.#due--;
-      const box = fleet.appliances[this.#next++ % fleet.appliances.length];
+    if (fleet === null) return;
+    for (const at of turnsOf(fleet.appliances, nodeIds(), nodeId, fromMs, nowMs)) {
+      const box = fleet.appliances[at];
       if (box.entry.standing === 'serving') void this.probe(fleet, box);
     }
   }

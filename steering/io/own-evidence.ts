@@ -5,9 +5,13 @@
  * the name has no address, or this node no route, says nothing about the box.
  */
 import type { AddressFamily } from '#base/address.ts';
-import type { Clock } from '#base/clock.ts';
+import type { Clock, Milliseconds } from '#base/clock.ts';
 import type { Logger } from '#base/log.ts';
-import type { ApplianceId } from '#control-plane/contract.ts';
+import {
+  STEERING_VERDICTS_MAX,
+  type ApplianceId,
+  type SteeringReport,
+} from '#control-plane/contract.ts';
 import {
   noEvidence,
   stepEvidence,
@@ -25,10 +29,14 @@ export interface OwnEvidenceDeps {
   readonly log: Logger;
   readonly fleet: () => Fleet | null;
   readonly isControlPlaneGone: () => boolean;
+  /** Boxes that another node suspects: it asks for our word. */
+  readonly suspectedElsewhere: () => ReadonlySet<ApplianceId>;
   readonly onWorse: () => void; // bad news counts at once
 }
 
 const BOTH: readonly AddressFamily[] = [4, 6];
+/** A vote is as fresh as three probes. */
+const VOTE_PROBES = 3;
 
 export class OwnEvidence {
   readonly #deps: OwnEvidenceDeps;
@@ -91,6 +99,26 @@ export class OwnEvidence {
     return latest;
   }
 
+  /** Our votes: on what others suspect first, then on what we do. Nothing that was not looked at of late. */
+  verdicts(nowMs: Milliseconds): SteeringReport['verdicts'] {
+    const elsewhere = this.#deps.suspectedElsewhere();
+    const { periodMs, connectMs, requestMs } = this.#deps.limits;
+    const ageMsMax = VOTE_PROBES * (periodMs + connectMs + requestMs);
+    const asked: SteeringReport['verdicts'] = [];
+    const own: SteeringReport['verdicts'] = [];
+    for (const { target, evidence } of this.#known.values()) {
+      const { id: applianceId, family } = target;
+      const { name, probedAtMs } = evidence;
+      if (family === 0 || name === 'unknown' || probedAtMs === null) continue;
+      const ageMs = Math.max(0, Math.round(nowMs - probedAtMs));
+      if (ageMs > ageMsMax) continue;
+      const isAsked = elsewhere.has(applianceId);
+      if (!isAsked && name === 'reachable') continue;
+      (isAsked ? asked : own).push({ applianceId, family, name, ageMs });
+    }
+    return [...asked, ...own].slice(0, STEERING_VERDICTS_MAX);
+  }
+
   corruptionOf(applianceId: ApplianceId): string | null {
     return this.#corrupt.get(applianceId) ?? null;
   }
@@ -143,6 +171,7 @@ export class OwnEvidence {
     const doubtful: ProbeTarget[] = [];
     const others: ProbeTarget[] = [];
     const everyone = this.#deps.isControlPlaneGone();
+    const elsewhere = this.#deps.suspectedElsewhere();
     for (const { externalId, baseUrl } of fleet.snapshot.externals ?? []) {
       others.push({ key: keyOf(externalId, 0), id: externalId, baseUrl, family: 0 });
     }
@@ -152,7 +181,10 @@ export class OwnEvidence {
     }
     for (const appliance of fleet.appliances) {
       const { applianceId, entry } = appliance;
-      const isServing = entry.standing === 'serving' && !this.#doubted.has(applianceId);
+      const isServing =
+        entry.standing === 'serving' &&
+        !this.#doubted.has(applianceId) &&
+        !elsewhere.has(applianceId);
       if (isServing && !everyone && !out.has(applianceId)) continue; // nearly all of them, nearly always
       for (const target of targetsOf(appliance)) {
         const name = this.#known.get(target.key)?.evidence.name ?? 'unknown';

@@ -17,6 +17,7 @@ export interface ProbeLimits {
   readonly connectMs: Milliseconds;
   readonly requestMs: Milliseconds;
   readonly perSecondMax: number;
+  readonly fromAddresses: readonly string[]; // at most one a family; a family without one: as the system chooses
 }
 
 export interface ProbeTarget {
@@ -110,7 +111,13 @@ export class Prober {
     const isTls = url.protocol === 'https:';
     const port = url.port === '' ? (isTls ? 443 : 80) : Number(url.port);
     return new Promise((resolve) => {
-      const socket = net.connect({ host, port, family });
+      const from = limits.fromAddresses.find((address) => net.isIP(address) === family);
+      const socket = net.connect({
+        host,
+        port,
+        family,
+        ...(from === undefined ? {} : { localAddress: from }),
+      });
       this.#sockets.add(socket);
       let timer = clock.after(limits.connectMs, () => end('timed-out'));
       const end = (result: ProbeResult | 'no-address'): void => {

@@ -37,6 +37,13 @@ export interface StatusSources {
   readonly startedAtMs: Milliseconds;
   readonly wallMs: () => Milliseconds;
   readonly chunksHashed: () => number;
+  readonly nodes: () => {
+    readonly nodeId: string;
+    readonly live: number;
+    readonly known: readonly string[] | null;
+    readonly suspectedElsewhere: readonly string[];
+    readonly reportProblem: string | null;
+  };
 }
 
 export function statusOf(sources: StatusSources): unknown {
@@ -57,6 +64,7 @@ export function statusOf(sources: StatusSources): unknown {
       problem: stream.problem,
       lastRefusal,
     },
+    nodes: sources.nodes(),
     keysVersion: sources.keysVersion(),
     snapshot:
       world === null
@@ -130,7 +138,7 @@ export function figuresOf(sources: StatusSources): Readonly<Record<string, numbe
   const world = sources.world();
   const dns = sources.dns();
   const { counts, mint } = sources;
-  const knownAs = (name: 'suspect' | 'unreachable'): number =>
+  const knownAs = (name: 'suspect' | 'doubted' | 'unreachable'): number =>
     world?.fleet.appliances.filter(({ index }) => isKnownAs(world.load, index, name)).length ?? 0;
   return {
     play_answers_total: counts.play,
@@ -157,7 +165,9 @@ export function figuresOf(sources: StatusSources): Readonly<Record<string, numbe
     control_plane_gone: sources.isControlPlaneGone() ? 1 : 0,
     snapshot_version: world?.fleet.epochs.snapshot ?? 0,
     snapshot_age_seconds: world === null ? -1 : (nowMs - world.fleet.snapshot.issuedAtMs) / 1000,
+    live_nodes: sources.nodes().live,
     appliances_suspect: knownAs('suspect'),
+    appliances_doubted: knownAs('doubted'),
     countries_fail_open: world?.failOpen.size ?? 0,
     appliances_unreachable: knownAs('unreachable'),
   };

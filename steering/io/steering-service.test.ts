@@ -70,8 +70,12 @@ class StreamingControlPlane {
   }
 
   /** Sends a delta to everybody. What a new connection gets is `snapshot`, which the test keeps in step. */
-  async push(message: FleetSnapshot | FleetDelta, signer = this.#signer): Promise<void> {
-    for (const stream of this.#streams) await this.#send(stream, message, signer);
+  async push(
+    message: FleetSnapshot | FleetDelta,
+    signer = this.#signer,
+    charactersLost = 0,
+  ): Promise<void> {
+    for (const stream of this.#streams) await this.#send(stream, message, signer, charactersLost);
   }
 
   async stop(): Promise<void> {
@@ -83,9 +87,11 @@ class StreamingControlPlane {
     stream: http.ServerResponse,
     message: FleetSnapshot | FleetDelta,
     signer = this.#signer,
+    charactersLost = 0,
   ): Promise<void> {
     const text = await signCompact(signer, JWS_TYPE.snapshot, message);
-    stream.write(`: keepalive\n\nevent: fleet\ndata: ${text}\n\n`);
+    const sent = text.slice(0, text.length - charactersLost);
+    stream.write(`: keepalive\n\nevent: fleet\ndata: ${sent}\n\n`);
   }
 }
 
@@ -409,6 +415,11 @@ test('a delta moves clients at once; a stale, foreign or broken message changes 
     ['a stranger’s', { ...delta, baseVersion: 8, version: 9 }, strangerKey],
     ['older', { ...it.controlPlane.snapshot, version: 3 }, manifestKey],
     ['a gap', { ...delta, baseVersion: 20, version: 21 }, manifestKey],
+    [
+      'from the future',
+      { ...delta, baseVersion: 8, version: 9, issuedAtMs: Date.now() + 3_600_000 },
+      manifestKey,
+    ],
     ['contradictory', { ...it.controlPlane.snapshot, version: 9, clusters: [] }, manifestKey],
   ];
   for (const [title, message, signer] of broken) {
@@ -420,6 +431,13 @@ test('a delta moves clients at once; a stale, foreign or broken message changes 
     );
     assert.equal((await statusOf(it)).snapshot?.version, 8, title);
   }
+  const connections = it.controlPlane.connections;
+  await it.controlPlane.push({ ...delta, baseVersion: 8, version: 9 }, manifestKey, 40);
+  await until(
+    'truncated: the stream is opened anew',
+    () => it.controlPlane.connections > connections,
+  );
+  assert.equal((await statusOf(it)).snapshot?.version, 8, 'truncated');
 });
 
 test('with the control plane gone, own probes exclude a dead box at once and take it back when it answers', async (context) => {

@@ -52,6 +52,8 @@ import { ExternalLedger } from '../externals.ts';
 import type { Fleet } from '../fleet.ts';
 import { LoadLedger, LOAD_EPOCH_MS } from '../load.ts';
 import { ReportBook } from '../player-reports.ts';
+import { PanelKeeper } from '../panel-keeper.ts';
+import { judgeTogether } from '../quorum.ts';
 import { openSession, sealSession } from '../session-blob.ts';
 import { TokenMint } from '../signing.ts';
 import { DecisionLogFile } from './decision-log-file.ts';
@@ -62,13 +64,16 @@ import { FleetStream } from './fleet-stream.ts';
 import { HashProbe } from './hash-probe.ts';
 import { createHttpServer } from './http-server.ts';
 import { createMetrics } from './metrics.ts';
+import { nodeIdOf } from './node-id.ts';
 import { OwnEvidence } from './own-evidence.ts';
 import { figuresOf, statusOf, type StatusSources } from './service-status.ts';
+import { VerdictReporter } from './verdict-reporter.ts';
 
 export const STATE_FORMAT = '1';
 const STALE_MS = 5 * 60_000; // a snapshot this old is still answered from, and said to be stale (EDE 3)
 const CONTROL_PLANE_GONE_MS = 2000; // not streaming for longer than this: look at the boxes ourselves
 const KEEP_TICK_MS = 1000;
+const SUSPECTED_SHOWN_MAX = 100;
 
 export interface SteeringDeps {
   readonly config: SteeringConfig;
@@ -100,6 +105,9 @@ export class SteeringService {
   readonly #evidence: OwnEvidence;
   readonly #stream: FleetStream;
   readonly #hashes: HashProbe;
+  readonly #reporter: VerdictReporter;
+  readonly #nodeId: string;
+  readonly #panel: PanelKeeper;
   readonly #reports = new ReportBook();
   readonly #dns: DnsPool;
   readonly #countries: CountryTable | null;
@@ -125,6 +133,9 @@ export class SteeringService {
     this.#deps = deps;
     const { config, clock, random, log } = deps;
     const { stateDir, liveNodes } = config;
+    openStateDir(stateDir, STATE_FORMAT);
+    this.#nodeId = nodeIdOf(stateDir, random);
+    this.#panel = new PanelKeeper(this.#nodeId, liveNodes);
     this.#streamingUntilMs = clock.monotonicMs();
     this.#ledger = new LoadLedger(liveNodes, clock.wallMs());
     this.#externals = new ExternalLedger(liveNodes);
@@ -160,10 +171,23 @@ export class SteeringService {
       log,
       fleet: () => this.#keeper.current,
       isControlPlaneGone: () => this.#isControlPlaneGone(),
-      onWorse: () => this.#refreeze(),
+      suspectedElsewhere: () => this.#panel.current.suspected,
+      onWorse: () => {
+        this.#refreeze();
+        this.#reporter.hurry();
+      },
+    });
+    this.#reporter = new VerdictReporter({
+      url: `${config.controlPlaneUrl}/v1/steering/verdicts`,
+      bearer: config.controlPlaneToken,
+      nodeId: this.#nodeId,
+      clock,
+      log,
+      verdicts: (nowMs) => this.#evidence.verdicts(nowMs),
     });
     this.#hashes = new HashProbe({
-      liveNodes,
+      nodeId: this.#nodeId,
+      nodeIds: () => this.#panel.known ?? [],
       clock,
       random,
       fleet: () => this.#keeper.current,
@@ -203,7 +227,6 @@ export class SteeringService {
   /** Usable once this resolves; rejects where an address is taken or the state directory is of another format. */
   async start(): Promise<SteeringAddresses> {
     const { config, clock } = this.#deps;
-    openStateDir(config.stateDir, STATE_FORMAT);
     this.#keeper.load();
     this.#refreeze();
     await this.#http.listen({ host: config.listen.address, port: config.listen.port });
@@ -217,6 +240,7 @@ export class SteeringService {
     ];
     this.#stream.start();
     this.#evidence.start();
+    this.#reporter.start();
     this.#hashes.start();
     const listening = this.#http.server.address();
     const httpPort = typeof listening === 'object' && listening !== null ? listening.port : 0;
@@ -226,6 +250,7 @@ export class SteeringService {
   async stop(): Promise<void> {
     for (const timer of this.#timers) timer.cancel();
     this.#evidence.stop();
+    this.#reporter.stop();
     await Promise.all([
       this.#hashes.stop(),
       this.#stream.stop(),
@@ -376,6 +401,13 @@ export class SteeringService {
       startedAtMs,
       wallMs: () => clock.wallMs(),
       chunksHashed: () => this.#hashes.read,
+      nodes: () => ({
+        nodeId: this.#nodeId,
+        live: this.#panel.current.liveNodes,
+        known: this.#panel.known,
+        suspectedElsewhere: [...this.#panel.current.suspected].slice(0, SUSPECTED_SHOWN_MAX),
+        reportProblem: this.#reporter.problem,
+      }),
     };
   }
 
@@ -385,10 +417,13 @@ export class SteeringService {
     }
     const fleet = this.#keeper.current;
     if (fleet === null) return;
+    const panel = this.#panel.look(fleet.snapshot.steeringNodes, this.#isControlPlaneGone());
+    this.#ledger.liveNodes = panel.liveNodes;
+    this.#externals.liveNodes = panel.liveNodes;
     const nowMs = this.#deps.clock.wallMs();
     const frame = this.#ledger.freeze(
       fleet,
-      this.#evidence.all(),
+      judgeTogether(this.#evidence.all(), panel),
       nowMs,
       this.#externals.freeze(
         fleet.snapshot.externals ?? [],
