@@ -84,8 +84,11 @@ function canonicalSite(site: Site): Site {
       `site ${site.siteId}: "${timeZone}" is no time zone; use an IANA name such as Europe/Paris`,
     );
   }
-  const clusters = site.clusters.map(({ clusterId, prefixes }) => ({
+  const clusters = site.clusters.map(({ clusterId, prefixes, linkClass, preference, parent }) => ({
     clusterId,
+    ...(linkClass === undefined ? {} : { linkClass }),
+    ...(preference === undefined ? {} : { preference }),
+    ...(parent === undefined ? {} : { parent }),
     prefixes: prefixes.map((text) => {
       const prefix = parsePrefix(text);
       if (prefix !== null) return formatPrefix(prefix);
