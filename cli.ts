@@ -21,7 +21,16 @@ const OWNERS: readonly { commands: readonly string[]; load: () => Promise<AddCom
     load: async () => (await import('./upstream/main.ts')).addCommands,
   },
   {
-    commands: ['control-plane', 'keys', 'site', 'takedown', 'manifest', 'inventory', 'records'],
+    commands: [
+      'control-plane',
+      'keys',
+      'site',
+      'takedown',
+      'manifest',
+      'inventory',
+      'records',
+      'externals',
+    ],
     load: async () => (await import('./control-plane/main.ts')).addCommands,
   },
   {

@@ -7,6 +7,7 @@ import { addDaemonCommand } from '#base/io/daemon-command.ts';
 import { runDaemon } from '#base/io/daemon.ts';
 import { createLogger } from '#base/log.ts';
 import { configRelations, ControlPlaneConfigSchema, type ControlPlaneConfig } from './config.ts';
+import { addExternals } from './io/external-commands.ts';
 import { addSiteCommands } from './io/fleet-commands.ts';
 import { initKeyFiles } from './io/key-files.ts';
 import {
@@ -43,6 +44,7 @@ export function addCommands(program: Command): void {
   addTakedown(program);
   addManifestCommands(program);
   addRecords(program);
+  addExternals(program);
 }
 
 async function runControlPlane(config: ControlPlaneConfig): Promise<void> {

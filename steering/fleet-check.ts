@@ -4,13 +4,15 @@
  * Shape:      checkSnapshot(snapshot) -> problems; checkDelta(fleet, delta) -> problems; none when it may be used
  * Invariants: (1) a delta that passes, on a fleet that passed, makes a snapshot that would pass; it costs what the delta says
  */
-import type {
-  ApplianceId,
-  ClusterId,
-  FleetDelta,
-  FleetSnapshot,
-  SnapshotCluster,
-  SnapshotTitle,
+import {
+  ORIGIN_PATHWAY_ID,
+  type ApplianceId,
+  type ClusterId,
+  type ExternalCdn,
+  type FleetDelta,
+  type FleetSnapshot,
+  type SnapshotCluster,
+  type SnapshotTitle,
 } from '#control-plane/contract.ts';
 import type { TitleId } from '#upstream/contract.ts';
 import type { Fleet } from './fleet.ts';
@@ -33,6 +35,7 @@ export function checkSnapshot(snapshot: FleetSnapshot): readonly string[] {
     if (heldBy.has(applianceId)) problems.push(`holdings of ${applianceId} are there twice`);
     heldBy.add(applianceId);
   }
+  checkExternals(snapshot.externals ?? [], (id) => applianceIds.has(id), problems);
   checkTitles(snapshot.titles, new Map(), problems);
   return problems.slice(0, PROBLEMS_MAX);
 }
@@ -61,6 +64,10 @@ export function checkDelta(fleet: Fleet, delta: FleetDelta): readonly string[] {
       problems.push(ownerless(applianceId));
     }
   }
+  const externals = delta.externals ?? fleet.snapshot.externals ?? [];
+  const isAppliance = (id: string): boolean =>
+    changed.has(id) || (indexOf.has(id) && !removed.has(id));
+  checkExternals(externals, isAppliance, problems);
   if (delta.titles.length > 0) {
     const fileOf = new Map<number, string>();
     const gone = new Set([...delta.titlesRemoved, ...delta.titles.map(({ titleId }) => titleId)]);
@@ -96,6 +103,22 @@ function checkClusters(
     }
   }
   return ids;
+}
+
+/** Players tell pathways apart by name. */
+function checkExternals(
+  externals: readonly ExternalCdn[],
+  isAppliance: (id: string) => boolean,
+  problems: string[],
+): void {
+  const ids = new Set<string>();
+  for (const { externalId } of externals) {
+    if (ids.has(externalId)) problems.push(`external CDN ${externalId} is there twice`);
+    if (externalId === ORIGIN_PATHWAY_ID || isAppliance(externalId)) {
+      problems.push(`external CDN ${externalId} has the name of an appliance or of the origin`);
+    }
+    ids.add(externalId);
+  }
 }
 
 function checkTitles(

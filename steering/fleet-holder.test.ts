@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { FleetDelta, FleetSnapshot } from '#control-plane/contract.ts';
+import type { ExternalCdn, FleetDelta, FleetSnapshot } from '#control-plane/contract.ts';
 import { EXAMPLE_AT_MS, exampleSnapshot } from './example-fleet.ts';
 import { FleetHolder, FUTURE_MS_MAX } from './fleet-holder.ts';
 import { checkSnapshot } from './fleet-check.ts';
@@ -29,6 +29,17 @@ function delta(changes: Partial<FleetDelta> = {}): FleetDelta {
   };
 }
 
+function akme(externalId: string): ExternalCdn {
+  return {
+    externalId,
+    name: 'Akme',
+    baseUrl: 'https://akme.example',
+    tokens: 'rfc9246',
+    costPerGb: 1,
+    regions: [{ countries: ['*'], commitBps: 0, capBps: 1 }],
+  };
+}
+
 test('what is offered and what becomes of it: table', () => {
   const cases: readonly [string, FleetSnapshot | FleetDelta, string, number][] = [
     ['a newer version', full({ version: 8 }), 'taken', 8],
@@ -46,6 +57,21 @@ test('what is offered and what becomes of it: table', () => {
     ['a delta on another version', delta({ baseVersion: 5 }), 'gap', 7],
     ['a delta of another epoch', delta({ epoch: 2 }), 'gap', 7],
     ['a delta that goes back', delta({ version: 5 }), 'refused', 7],
+    [
+      'hours old, but newer than what is held',
+      full({ version: 8, issuedAtMs: NOW - 8 * 3_600_000 }),
+      'taken',
+      8,
+    ],
+    ['a delta from the future', delta({ issuedAtMs: NOW + FUTURE_MS_MAX + 1 }), 'refused', 7],
+    ['an external CDN by the name of a box', delta({ externals: [akme('lyon-a')] }), 'refused', 7],
+    [
+      'an external CDN twice',
+      full({ version: 8, externals: [akme('a'), akme('a')] }),
+      'refused',
+      7,
+    ],
+    ['an external CDN', delta({ externals: [akme('a')] }), 'taken', 8],
     ['a box in a cluster that does not exist', full({ version: 8, clusters: [] }), 'refused', 7],
   ];
   for (const [title, message, kind, version] of cases) {

@@ -208,6 +208,12 @@ const MIGRATIONS: readonly string[] = [
     content TEXT NOT NULL
   ) WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE externals (
+    external_id TEXT PRIMARY KEY,
+    entry TEXT NOT NULL             -- ExternalCdn as JSON: no secret
+  ) WITHOUT ROWID;
+  `,
 ];
 
 export function openDatabase(file: string): Db {

@@ -110,6 +110,13 @@ async function issueEnrolmentToken(
       `"${applianceId}" is the origin's own name`,
     );
   }
+  if (plane.externals.list.some(({ externalId }) => externalId === applianceId)) {
+    throw new HttpProblem(
+      409,
+      'appliance-id-reserved',
+      `"${applianceId}" is an external CDN: players tell pathways apart by name, so choose another`,
+    );
+  }
   const expiresAtMs = plane.clock.wallMs() + ENROLMENT_TOKEN_LIFE_MS;
   const claims: EnrolmentClaims = {
     jti: randomUUID(),

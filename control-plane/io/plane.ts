@@ -19,6 +19,7 @@ import type { Authentication } from './authentication.ts';
 import type { DemandStore } from './demand-store.ts';
 import type { DenialDesk } from './denial-desk.ts';
 import type { DenialStore } from './denial-store.ts';
+import type { ExternalDesk } from './external-desk.ts';
 import type { FastTrackDesk } from './fast-track-desk.ts';
 import type { Manifests } from './manifests.ts';
 import type { PlanStore } from './plan-store.ts';
@@ -50,6 +51,7 @@ export interface Plane {
   readonly routes: RouteDesk;
   readonly paths: PathLedger;
   readonly steeringNodes: SteeringNodes;
+  readonly externals: ExternalDesk;
   readonly planning: PlanningRuns;
   readonly signedClock: SignedClock;
   readonly authentication: Authentication;

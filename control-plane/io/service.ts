@@ -35,6 +35,8 @@ import { denialRoutes } from './denial-routes.ts';
 import { DenialStore } from './denial-store.ts';
 import { enrolmentRoutes } from './enrolment-routes.ts';
 import { answerProblems } from './error-answers.ts';
+import { ExternalDesk } from './external-desk.ts';
+import { externalRoutes } from './external-routes.ts';
 import { FastTrackDesk } from './fast-track-desk.ts';
 import { fleetRoutes, HEARTBEAT_SOCKET } from './fleet-routes.ts';
 import { HeartbeatConnections } from './heartbeat-connections.ts';
@@ -123,10 +125,12 @@ async function assemble(
   });
   const paths = new PathLedger();
   const steeringNodes = new SteeringNodes(clock.monotonicMs());
+  const externals = new ExternalDesk(db);
   const publisher = new SnapshotPublisher({
     parts: () => ({
       ...denials.current.over(fleet.parts(config.origin.baseUrl)),
       paths: paths.entries,
+      externals: externals.list,
       ...(steeringNodes.entries === undefined ? {} : { steeringNodes: steeringNodes.entries }),
     }),
     freezeLoads: () => fleet.freezeLoads(),
@@ -166,6 +170,7 @@ async function assemble(
   const plane: Plane = {
     paths,
     steeringNodes,
+    externals,
     config,
     keys,
     clock,
@@ -336,6 +341,7 @@ async function buildServer(plane: Plane, boxes: HeartbeatConnections): Promise<S
   operationsRoutes(server, plane);
   fleetRoutes(server, plane, boxes);
   steeringRoutes(server, plane);
+  externalRoutes(server, plane);
   await pageRoutes(server, plane);
   return server;
 }
