@@ -161,7 +161,7 @@ export function readFailedOf(tell: Tell, serial: number): StoredFile['readFailed
 /** A sender's view has accessors and is used again for the next request. */
 function plainCopy(request: RequestView): RequestView {
   const { method, target, host, range, ifRange, ifMatch, ifNoneMatch } = request;
-  const { authorization, purpose, remoteAddress, secure } = request;
+  const { authorization, purpose, possession, remoteAddress, secure } = request;
   return {
     method,
     target,
@@ -172,6 +172,7 @@ function plainCopy(request: RequestView): RequestView {
     ifNoneMatch,
     authorization,
     purpose,
+    possession,
     remoteAddress,
     secure,
   };
