@@ -1,15 +1,16 @@
 /**
- * The page that plays for the bench, one player at a time: hls.js with the kit, hls.js and dash.js as they come.
+ * The page that plays for the bench, one player at a time: hls.js and dash.js with the kit, and as they come.
  *
- * A server on a loopback port: `/?player=hls-kit|hls|dash&url=…`. The page keeps `window.record`: when the first frame stood,
+ * A server on a port of the core: `/?player=hls-kit|hls|dash-kit|dash&url=…`. The page keeps `window.record`: when the first frame stood,
  * how long the picture stood still since, and where the playhead is.
  */
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
+import { CORE_ADDRESS } from '../load/links.ts';
 
-export type PlayerName = 'hls-kit' | 'hls' | 'dash';
+export type PlayerName = 'hls-kit' | 'hls' | 'dash-kit' | 'dash';
 
 const KIT = path.join(import.meta.dirname, '..', '..', 'steering', 'player-kit');
 
@@ -21,12 +22,14 @@ function vendor(name: string, file: string): string {
 const FILES: Readonly<Record<string, string>> = {
   '/hls.js': vendor('hls.js', 'dist/hls.min.js'),
   '/dash.js': vendor('dashjs', 'dist/modern/umd/dash.all.min.js'),
+  '/bases.js': path.join(KIT, 'bases.js'),
+  '/dash-kit.js': path.join(KIT, 'dash-kit.js'),
   '/hls-kit.js': path.join(KIT, 'hls-kit.js'),
   '/range-continuation.js': path.join(KIT, 'range-continuation.js'),
 };
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>player</title>
-<video id="video" muted autoplay playsinline></video>
+<video id="video" muted playsinline></video>
 <script src="/hls.js"></script><script src="/dash.js"></script>
 <script type="module">
 const query = new URLSearchParams(location.search);
@@ -52,26 +55,32 @@ video.addEventListener('playing', () => {
   record.stalledMs += performance.now() - record.stallSince;
   record.stallSince = null;
 });
-if (player === 'dash') {
+const bases = {};
+if (player.endsWith('-kit')) {
+  const { basesOf } = await import('/bases.js');
+  const playUrl = url.replace(/\\/(master\\.m3u8|manifest\\.mpd)/, '.json');
+  void fetch(playUrl).then((answer) => answer.json()).then((play) => Object.assign(bases, basesOf(play)));
+}
+if (player.startsWith('dash')) {
   const dash = dashjs.MediaPlayer().create();
+  if (player === 'dash-kit') (await import('/dash-kit.js')).attachKit(dash, { bases });
   dash.initialize(video, url, true);
   dash.on('error', (event) => record.errors.push(String(event.error?.message ?? event.error)));
 } else {
   let kit = { config: {} };
   if (player === 'hls-kit') {
-    const { attachKit, basesOf, kitConfig } = await import('/hls-kit.js');
-    const bases = {};
-    void fetch(url.replace(/\\/master\\.m3u8/, '.json')).then((answer) => answer.json()).then((play) => Object.assign(bases, basesOf(play)));
+    const { attachKit, kitConfig } = await import('/hls-kit.js');
     kit = kitConfig({ bases });
     kit.attach = attachKit;
   }
-  const hls = new Hls({ ...kit.config });
+  // By default it holds up to ten minutes of a low bitrate: the film would be loaded whole before anything happens.
+  const hls = new Hls({ ...kit.config, maxMaxBufferLength: 30 });
   kit.attach?.(hls, kit);
   hls.on('hlsError', (_, data) => { if (data.fatal) record.errors.push(data.details); });
+  hls.on('hlsManifestParsed', () => video.play());
   hls.loadSource(url);
   hls.attachMedia(video);
 }
-video.play().catch(() => {});
 </script>`;
 
 export class PlayerPages implements AsyncDisposable {
@@ -94,14 +103,14 @@ export class PlayerPages implements AsyncDisposable {
       response.end(readFileSync(file));
     });
     await new Promise<void>((resolve) => {
-      server.listen(0, '127.0.0.1', resolve);
+      server.listen(0, CORE_ADDRESS, resolve);
     });
     return new PlayerPages(server);
   }
 
   urlOf(player: PlayerName, url: string): string {
     const { port } = this.#server.address() as AddressInfo;
-    return `http://127.0.0.1:${port}/?player=${player}&url=${encodeURIComponent(url)}`;
+    return `http://${CORE_ADDRESS}:${port}/?player=${player}&url=${encodeURIComponent(url)}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,13 +3,14 @@
  * of `links.ts`. Every part is the real process with its real configuration; only the plan is signed here, so that every box
  * is to hold every file.
  */
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { callJsonOk } from '#base/io/http-client.ts';
 import { importSigningKey, signCompact, type JWK } from '#base/jws.ts';
 import type { Heartbeat } from '#appliance/contract.ts';
@@ -21,11 +22,14 @@ import { CORE_ADDRESS, placeOf, type LinkSpec } from './links.ts';
 import { NODE_FLAGS, startServer, type RunningServer } from './measure.ts';
 import { machineLoopback, type Namespace } from './namespace.ts';
 
+const execFileAsync = promisify(execFile);
 const CLI = path.join(import.meta.dirname, '..', '..', 'cli.ts');
 const ROLES = ['publish', 'planner', 'steering', 'playback', 'operator'] as const;
 const CALL_MS_MAX = 20_000;
 const CONTROL_PORT = 7800;
 const CONTENT_PORT = 7810;
+const STEERING_PORT = 7803;
+const PLAYBACK_PORT = 7804;
 const ADMIN_PORT = 7820; // on 127.0.0.1 of the place; boxes count up from it
 const ORPHANED_LOOK_MS = 500;
 const TOKEN_SECONDS = 24 * 3600;
@@ -38,6 +42,7 @@ export interface FleetShape {
   readonly boxBytes: number; // capacity of each box
   readonly servingBps: number;
   readonly concurrency: number;
+  readonly viewerBps?: number; // a place for viewers, at home in the first site, behind a link of this rate
 }
 
 export interface FleetBox {
@@ -50,6 +55,9 @@ export interface FleetBox {
 }
 
 export const ORIGIN_ADDRESS = '10.77.0.2';
+export const VIEWER_PLACE = 'viewer';
+export const VIEWER_ADDRESS = '10.77.0.200';
+const VIEWERS_PREFIX = '10.77.0.192/27';
 
 export function linksOf(shape: FleetShape): readonly LinkSpec[] {
   return [
@@ -59,6 +67,9 @@ export function linksOf(shape: FleetShape): readonly LinkSpec[] {
       addresses: Array.from({ length: shape.boxesPerSite }, (__, box) => addressOf(site, box)),
       bps: shape.siteBps,
     })),
+    ...(shape.viewerBps === undefined
+      ? []
+      : [{ name: VIEWER_PLACE, addresses: [VIEWER_ADDRESS], bps: shape.viewerBps }]),
   ];
 }
 
@@ -82,6 +93,7 @@ export class LinkedFleet implements AsyncDisposable {
   readonly #password = randomBytes(24).toString('base64url');
   readonly #orphaned: NodeJS.Timeout;
   #plans = 0;
+  #asked = 0;
 
   private constructor(shape: FleetShape, parent: string) {
     this.#shape = shape;
@@ -133,10 +145,17 @@ export class LinkedFleet implements AsyncDisposable {
 
   /** Publishes a title of opaque files, `spec` as of `nightfill publish --opaque`. */
   publish(titleId: string, spec: string): void {
-    command([
-      'publish',
-      '--opaque',
-      spec,
+    command(['publish', '--opaque', spec, ...this.#publishing(titleId)]);
+  }
+
+  /** Publishes a video or audio file, encoded. It takes a while: connections are closed meanwhile, and that must be heard of. */
+  async publishVideo(titleId: string, file: string): Promise<void> {
+    const argv = [...NODE_FLAGS, CLI, 'publish', file, ...this.#publishing(titleId)];
+    await execFileAsync(process.execPath, argv);
+  }
+
+  #publishing(titleId: string): readonly string[] {
+    return [
       '--title-id',
       titleId,
       '--control-plane',
@@ -145,7 +164,7 @@ export class LinkedFleet implements AsyncDisposable {
       this.#path('publish.token'),
       '--origin-dir',
       path.join(this.directory, 'origin'),
-    ]);
+    ];
   }
 
   /** One plan for the whole fleet: every box holds every file, the first ones most wanted. */
@@ -267,11 +286,11 @@ export class LinkedFleet implements AsyncDisposable {
       publicUrl: this.#controlUrl,
       stateDir: this.#path('control-plane'),
       keysDir,
-      serviceTokens: ROLES.map((role) => ({ name: role, role, sha256: hash(this.#tokens[role]) })),
+      serviceTokens: this.#serviceTokens,
       pagesAuthentication: { user: 'bench', passwordSha256: hash(this.#password) },
       origin: { baseUrl: originUrl, adminUrl: originUrl },
-      playbackUrl: this.#controlUrl,
-      steeringUrl: this.#controlUrl,
+      playbackUrl: `http://${CORE_ADDRESS}:${PLAYBACK_PORT}`,
+      steeringUrl: `http://${CORE_ADDRESS}:${STEERING_PORT}`,
       planning: { cronUtc: '0 0 29 2 *', planCommand: [] },
     });
     await this.#daemon('origin', 'origin', placeOf('origin'), {
@@ -288,7 +307,12 @@ export class LinkedFleet implements AsyncDisposable {
         name: siteId,
         country: 'FR',
         fillWindow: { startLocal: '00:00', hours: 24, timeZone: 'Europe/Paris' },
-        clusters: [{ clusterId: siteId, prefixes: [`10.77.${site + 1}.0/24`] }],
+        clusters: [
+          {
+            clusterId: siteId,
+            prefixes: [`10.77.${site + 1}.0/24`, ...(site === 0 ? [VIEWERS_PREFIX] : [])],
+          },
+        ],
       });
     }
     const starts: Promise<void>[] = [];
@@ -297,6 +321,55 @@ export class LinkedFleet implements AsyncDisposable {
     }
     await Promise.all(starts);
     this.boxes.sort((a, b) => (a.applianceId < b.applianceId ? -1 : 1));
+  }
+
+  /** Starts steering and playback in the core, for whole players: the playback service's URL. */
+  async servePlayers(): Promise<string> {
+    const steeringUrl = `http://${CORE_ADDRESS}:${STEERING_PORT}`;
+    const playbackUrl = `http://${CORE_ADDRESS}:${PLAYBACK_PORT}`;
+    const keysDir = this.#path('keys');
+    await this.#daemon('steering', 'steering', machineLoopback(), {
+      listen: { address: CORE_ADDRESS, port: STEERING_PORT },
+      publicUrl: steeringUrl,
+      stateDir: this.#path('steering'),
+      controlPlaneUrl: this.#controlUrl,
+      controlPlaneToken: this.#tokens['steering'],
+      rootFingerprint: readFileSync(path.join(keysDir, 'root.fingerprint'), 'utf8').trim(),
+      tokenKeyFile: path.join(keysDir, 'token.jwk'),
+      serviceTokens: this.#serviceTokens,
+      dns: { port: 0, zone: 'cdn.test' },
+    });
+    await this.#daemon('playback', 'playback', machineLoopback(), {
+      listen: { address: CORE_ADDRESS, port: PLAYBACK_PORT },
+      openToAnybody: true, // within these namespaces
+      publicUrl: playbackUrl,
+      stateDir: this.#path('playback'),
+      controlPlaneUrl: this.#controlUrl,
+      steeringUrl,
+      steeringToken: this.#tokens['playback'],
+    });
+    return playbackUrl;
+  }
+
+  /** The boxes of a new answer for a viewer of the first site, best first. */
+  async answered(titleId: string): Promise<readonly string[]> {
+    const outcome = await callJsonOk({
+      method: 'POST',
+      url: `http://${CORE_ADDRESS}:${STEERING_PORT}/v1/play`,
+      body: { titleId, clientAddress: VIEWER_ADDRESS, session: `s${++this.#asked}` },
+      bearer: this.#tokens['playback'],
+      deadlineMs: CALL_MS_MAX,
+    });
+    if (!outcome.ok) throw new Error(outcome.failure.detail);
+    const { files } = outcome.value as {
+      files: { urls: { pathwayId: string; kind: string }[] }[];
+    };
+    const boxes = files.flatMap(({ urls }) => urls.filter(({ kind }) => kind === 'appliance'));
+    return [...new Set(boxes.map(({ pathwayId }) => pathwayId))];
+  }
+
+  get #serviceTokens(): readonly object[] {
+    return ROLES.map((role) => ({ name: role, role, sha256: hash(this.#tokens[role]) }));
   }
 
   async #box(site: number, index: number): Promise<void> {
@@ -323,6 +396,7 @@ export class LinkedFleet implements AsyncDisposable {
       enrolmentTokenFile: this.#write(`${applianceId}.token`, token),
       applianceClass: 'flash',
       servingBps: this.#shape.servingBps,
+      undrainRampMs: 0,
       fill: { concurrency: this.#shape.concurrency },
     });
   }
@@ -349,6 +423,7 @@ export class LinkedFleet implements AsyncDisposable {
     if (at === -1) throw new Error(`${applianceId} does not run`);
     const [server] = this.#servers.splice(at, 1);
     process.kill(server.pid, 'SIGKILL');
+    void server[Symbol.asyncDispose](); // what was to end it at our exit is not needed any more
   }
 
   /** Starts a box again that was killed, on what it has. */
@@ -359,9 +434,35 @@ export class LinkedFleet implements AsyncDisposable {
     this.#servers.push(await startServer(applianceId, start.argv, start.place, isReady, false));
   }
 
+  /** Stops the process of a box for a while: connections are accepted by its kernel, nothing is said. */
+  pause(applianceId: string): void {
+    process.kill(this.#pidOf(applianceId), 'SIGSTOP');
+  }
+
+  resume(applianceId: string): void {
+    process.kill(this.#pidOf(applianceId), 'SIGCONT');
+  }
+
+  #pidOf(applianceId: string): number {
+    const server = this.#servers.find(({ name }) => name === applianceId);
+    if (server === undefined) throw new Error(`${applianceId} does not run`);
+    return server.pid;
+  }
+
+  /** Downs or ups the only link of a box's site. A box that is cut off has lost no process: it is just not heard. */
+  async link(box: FleetBox, state: 'up' | 'down'): Promise<void> {
+    await execFileAsync('ip', ['-n', box.place.name ?? '', 'link', 'set', 'wan0', state]);
+  }
+
   /** An action of a box's admin listener, asked from within its place. */
-  act(box: FleetBox, action: string): void {
-    askInside(box.place, `http://127.0.0.1:${box.adminPort}/${action}`, 'POST');
+  async act(box: FleetBox, action: string): Promise<void> {
+    const token = readFileSync(path.join(box.directory, 'state', 'admin.token'), 'utf8').trim();
+    const ask = { method: 'POST', headers: { authorization: `Bearer ${token}` } };
+    const url = `http://127.0.0.1:${box.adminPort}/${action}`;
+    const script = `const answer = await fetch(${JSON.stringify(url)}, ${JSON.stringify(ask)}); if (!answer.ok) throw new Error(await answer.text())`;
+    const argv = [process.execPath, '--input-type=module', '-e', script];
+    const [program, ...rest] = box.place.inside(argv);
+    await execFileAsync(program, rest, { timeout: CALL_MS_MAX });
   }
 
   get #controlUrl(): string {
@@ -398,9 +499,8 @@ export class LinkedFleet implements AsyncDisposable {
 
 export { CONTENT_PORT };
 
-function askInside(place: Namespace, url: string, method = 'GET'): string {
-  const ask = `fetch(${JSON.stringify(url)}, { method: '${method}' })`;
-  const script = `process.stdout.write(await (await ${ask}).text())`;
+function askInside(place: Namespace, url: string): string {
+  const script = `process.stdout.write(await (await fetch(${JSON.stringify(url)})).text())`;
   const [program, ...rest] = place.inside([process.execPath, '--input-type=module', '-e', script]);
   const ended = spawnSync(program, rest, { encoding: 'utf8', timeout: CALL_MS_MAX });
   if (ended.status !== 0) throw new Error(`${url} in ${place.name}: ${ended.stderr}`);
