@@ -44,7 +44,7 @@ import {
   type Client,
   type FileLocation,
 } from './accounts.ts';
-import { admit, type Admittance, type Gate } from './admission-gate.ts';
+import { admit, type Gate } from './admission-gate.ts';
 import {
   NO_ACCOUNT,
   type Account,
@@ -53,8 +53,8 @@ import {
   type Extent,
 } from './answers.ts';
 import { decideCondition } from './conditions.ts';
-import type { Denial } from './deny-list.ts';
 import type { GrantVerdicts } from './grant-verdicts.ts';
+import { Refusals } from './refusals.ts';
 import type { Answer, RequestView, StoredBody } from './sender.ts';
 import type { KnownToken, TokenVerdict, ViewerVerdicts } from './viewer-verdicts.ts';
 
@@ -100,17 +100,16 @@ interface KnownTarget {
 }
 
 const TARGETS_MAX = 8192; // about 1 KiB each, mostly token
-const HELD_MS = 1000;
-const ANSWERS_HELD_MAX = 16_384; // a timer and a connection each
 const TOKEN_IN_QUERY = 'URISigningPackage=';
 
 export class ContentHandler {
   readonly #deps: ContentHandlerDeps;
   readonly #targets = new LRUCache<string, KnownTarget>({ max: TARGETS_MAX });
-  #answersHeld = 0;
+  readonly #refusals: Refusals;
 
   constructor(deps: ContentHandlerDeps) {
     this.#deps = deps;
+    this.#refusals = new Refusals(deps.answers, deps.counters, deps.clock, deps.random);
   }
 
   readonly handle = (request: RequestView): Answer | Promise<Answer> => {
@@ -140,7 +139,7 @@ export class ContentHandler {
     }
     const bearer = bearerOf(request.authorization);
     if (bearer === null) {
-      return this.#denied(
+      return this.#refusals.denied(
         'token-missing',
         'a viewer token in the path, or a fill grant, is needed',
       );
@@ -177,20 +176,23 @@ export class ContentHandler {
 
   #viewer(asked: Asked, uri: string, verdict: TokenVerdict): Answer | Promise<Answer> {
     if (!verdict.ok) {
-      if (verdict.refusal === 'busy') return this.#sentAway('full');
-      const answer = this.#denied(verdict.refusal, 'this token does not open this file here');
-      return verdict.refusal === 'token-limit' ? this.#held(answer) : answer;
+      if (verdict.refusal === 'busy') return this.#refusals.sentAway('full');
+      const answer = this.#refusals.denied(
+        verdict.refusal,
+        'this token does not open this file here',
+      );
+      return verdict.refusal === 'token-limit' ? this.#refusals.held(answer) : answer;
     }
     const { token } = verdict;
     if (!isOfFile(asked) || asked.location.resource !== 'file' || !token.covers(uri)) {
-      return this.#denied('token-uri', 'the token is for another title');
+      return this.#refusals.denied('token-uri', 'the token is for another title');
     }
     const admittance = admit(this.#deps.gate(), token);
     if (admittance === 'kept') this.#deps.onKept(token);
-    else if (admittance !== 'admitted') return this.#sentAway(admittance);
+    else if (admittance !== 'admitted') return this.#refusals.sentAway(admittance);
     const client: Client = { kind: 'viewer', token };
     const denial = denialOf(this.#deps.denials.current, client, asked.location);
-    if (denial !== null) return this.#forbidden(denial);
+    if (denial !== null) return this.#refusals.forbidden(denial);
     return this.#belonging(this.#heard(asked), client);
   }
 
@@ -219,10 +221,13 @@ export class ContentHandler {
     belonging: Belonging,
   ): Answer | Promise<Answer> {
     if (belonging.verdict === 'not-of-title') {
-      return this.#denied('token-title', 'the file does not belong to the title of the token');
+      return this.#refusals.denied(
+        'token-title',
+        'the file does not belong to the title of the token',
+      );
     }
     if (belonging.verdict === 'unknown') {
-      return this.#unavailable('not-known', 'destination_not_found', belonging.detail);
+      return this.#refusals.unavailable('not-known', 'destination_not_found', belonging.detail);
     }
     const { fileId } = asked.location;
     const decided = this.#extent(asked.request, fileId, belonging.sizeBytes);
@@ -278,14 +283,18 @@ export class ContentHandler {
         } as const;
         if (client.kind === 'viewer') return this.#miss(waited, extent, belonging, client);
         this.#deps.peerBudget.giveBack();
-        return this.#unavailable('disk-failed', 'proxy_internal_error', leased.failure.detail);
+        return this.#refusals.unavailable(
+          'disk-failed',
+          'proxy_internal_error',
+          leased.failure.detail,
+        );
       }
       if (leased.value.serial === entry.serial && this.#isHere(entry, extent)) {
         return this.#stored(waited, leased.value, entry, extent, client);
       }
       store.release(leased.value);
       if (client.kind === 'box') this.#deps.peerBudget.giveBack();
-      return this.#unavailable(
+      return this.#refusals.unavailable(
         'chunk-dropped',
         'proxy_internal_error',
         'a chunk of it was just dropped',
@@ -328,7 +337,7 @@ export class ContentHandler {
     const cache: CacheOutcome = entry === undefined ? 'miss' : 'partial';
     if (asked.request.method === 'HEAD') return this.#head(fileId, extent, entry, cache);
     if (this.#onMiss(belonging) === 'refuse') {
-      return this.#unavailable(
+      return this.#refusals.unavailable(
         'not-held',
         'destination_not_found',
         'this box does not hold the file',
@@ -341,10 +350,14 @@ export class ContentHandler {
     const waited = this.#waited(asked, 'src');
     if (opened === 'late') {
       body.close();
-      return this.#unavailable('miss-late', 'http_response_timeout', 'no source answered in time');
+      return this.#refusals.unavailable(
+        'miss-late',
+        'http_response_timeout',
+        'no source answered in time',
+      );
     }
     if (!opened.ok) {
-      return this.#unavailable(
+      return this.#refusals.unavailable(
         opened.failure.code,
         'destination_unavailable',
         opened.failure.detail,
@@ -367,16 +380,16 @@ export class ContentHandler {
   ): Answer | Promise<Answer> {
     const { answers, store, listingText } = this.#deps;
     if (!verdict.ok) {
-      if (verdict.refusal === 'busy') return this.#peerBudgetSpent();
-      return this.#denied(verdict.refusal, wordsOf(verdict.refusal));
+      if (verdict.refusal === 'busy') return this.#refusals.peerBudgetSpent();
+      return this.#refusals.denied(verdict.refusal, wordsOf(verdict.refusal));
     }
     const { request, location } = asked;
     const client = { kind: 'box', applianceId: verdict.grant.sub } as const;
     const denial = denialOf(this.#deps.denials.current, client, location);
-    if (denial !== null) return this.#forbidden(denial);
+    if (denial !== null) return this.#refusals.forbidden(denial);
     const isHead = request.method === 'HEAD';
     const absent = (): Answer =>
-      this.#unavailable('not-held', 'destination_not_found', 'this box does not hold it');
+      this.#refusals.unavailable('not-held', 'destination_not_found', 'this box does not hold it');
     const account = new BoxAccount(this.#deps, location, client, () => {});
     if (!isOfFile(asked)) {
       const text = listingText(location.titleId);
@@ -390,7 +403,7 @@ export class ContentHandler {
     if ('status' in decided) return decided;
     if (!this.#isHere(entry, decided)) return absent();
     if (isHead) return this.#head(entry.fileId, decided, entry, 'hit');
-    if (!this.#deps.peerBudget.take()) return this.#peerBudgetSpent();
+    if (!this.#deps.peerBudget.take()) return this.#refusals.peerBudgetSpent();
     return this.#hit(asked, entry, decided, client);
   }
 
@@ -432,50 +445,11 @@ export class ContentHandler {
     return new ViewerAccount(this.#deps, asked, client, extent.start === 0, release);
   }
 
-  /**
-   * A network that floods the box with forged tokens gets its refusals late: as fast as they can be made, they would be what every
-   * running stream waits behind. Spread, so that those who wait do not come back in one moment.
-   */
-  #held(answer: Answer): Answer | Promise<Answer> {
-    const { clock, random } = this.#deps;
-    if (this.#answersHeld >= ANSWERS_HELD_MAX) return answer;
-    this.#answersHeld++;
-    return new Promise((resolve) => {
-      clock.after(HELD_MS * (0.5 + random.next()), () => {
-        this.#answersHeld--;
-        resolve(answer);
-      });
-    });
-  }
-
   /** What was waited for, in the words of Server-Timing, from the request's beginning on. */
   #waited<Location extends ContentLocation>(asked: Asked<Location>, what: string): Asked<Location> {
     const elapsedMs = (this.#deps.clock.monotonicMs() - asked.startMs).toFixed(1);
     const timing = `${what};dur=${elapsedMs}`;
     return { ...asked, timing: asked.timing === '' ? timing : `${asked.timing}, ${timing}` };
-  }
-
-  #sentAway(word: Exclude<Admittance, 'admitted' | 'kept'>): Answer {
-    return this.#unavailable(word, 'connection_limit_reached', `${word}: go to the next box`);
-  }
-
-  #peerBudgetSpent(): Answer {
-    this.#deps.counters.refuse('peer-budget');
-    return this.#deps.answers.peerBudgetSpent();
-  }
-
-  #denied(word: string, detail: string): Answer {
-    this.#deps.counters.refuse(word);
-    return this.#deps.answers.denied(word, detail);
-  }
-
-  #forbidden(denial: Denial): Answer {
-    return this.#denied(denial, 'this may not be served any more');
-  }
-
-  #unavailable(word: string, error: string, detail: string): Answer {
-    this.#deps.counters.refuse(word);
-    return this.#deps.answers.unavailable(error, detail);
   }
 
   #ageSeconds(entry: StoredEntry): number {
