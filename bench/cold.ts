@@ -2,7 +2,7 @@
  * Serving what is not in memory: 1 MiB ranges whose pages were just dropped, beside nginx with aio threads and nginx with directio; what
  * that does to hot requests of the same process; and the disk by itself, which is the end of it.
  *
- * npm run bench -- cold --json             at least 9 rounds, as root (network namespace); two copies of the file: 34 GiB of disk
+ * npm run bench -- cold --json             at least 9 rounds, as root (network namespace); two copies of the file: 25 GiB of disk
  * npm run bench -- cold --quick            3 rounds of a smaller file, for a look
  *   --rounds N --hot-rounds N --seconds S --mib N   rounds; seconds of each run; size of the file
  *
@@ -36,8 +36,8 @@ const CONNECTIONS = 32;
 const HOT_CONNECTIONS = 8;
 const HOT_PACE_MS = 5;
 const SEED = 20_261_122;
-const HOT_MS = 1000;
-const HOT_LEAD_MS = 300; // cold requests are under way before the hot ones are counted
+const HOT_MS = 700;
+const HOT_LEAD_MS = 200; // cold requests are under way before the hot ones are counted
 const MIB_PER_SECOND_MAX = 1500; // a round's part of the file is made for this; a faster one reads on into the next part
 const GOAL_THROUGHPUT_AIO = 1.2;
 const GOAL_THROUGHPUT_DIRECTIO = 1;
@@ -90,7 +90,7 @@ export async function run(options: BenchOptions): Promise<unknown> {
   const isQuick = args.includes('--quick');
   const rounds = numberArgument(args, '--rounds') ?? (isQuick ? 3 : 9);
   const hotRounds = numberArgument(args, '--hot-rounds') ?? (isQuick ? 2 : 5);
-  const durationMs = (numberArgument(args, '--seconds') ?? 0.5) * 1000;
+  const durationMs = (numberArgument(args, '--seconds') ?? 0.4) * 1000;
   const neededMs = (rounds + 1) * durationMs + hotRounds * (HOT_MS + HOT_LEAD_MS);
   const mib = numberArgument(args, '--mib') ?? Math.ceil((neededMs / 1000) * MIB_PER_SECOND_MAX);
   return full({ rounds, hotRounds, durationMs, mib });
