@@ -110,11 +110,15 @@ export interface FleetViewState {
 
 /** `monotonicMs` dates heartbeats; `wallMs` everything else. */
 export function fleetView(state: FleetViewState, monotonicMs: number, wallMs: number): FleetView {
+  // Once for all sites: 6,000 sites that each look through 17,000 boxes are a hundred million looks.
+  const boxesOf = Map.groupBy(state.boxes, ({ record }) => record.siteId);
   return {
     atMs: wallMs,
     cdn: state.traffic.figures(wallMs),
     series: state.traffic.series(wallMs),
-    sites: state.sites.map((site) => siteView(site, state, monotonicMs, wallMs)),
+    sites: state.sites.map((site) => {
+      return siteView(site, boxesOf.get(site.siteId) ?? [], state, monotonicMs, wallMs);
+    }),
     origin: {
       status: state.origin.status,
       ageMs: state.origin.answeredAtMs === null ? null : wallMs - state.origin.answeredAtMs,
@@ -130,6 +134,7 @@ export function fleetView(state: FleetViewState, monotonicMs: number, wallMs: nu
 
 function siteView(
   site: Site,
+  boxes: readonly Box[],
   state: FleetViewState,
   monotonicMs: number,
   wallMs: number,
@@ -140,9 +145,7 @@ function siteView(
     name,
     country,
     fillWindow: { ...fillWindow, ...fillWindowAt(fillWindow, wallMs) },
-    appliances: state.boxes
-      .filter((box) => box.record.siteId === siteId)
-      .map((box) => applianceView(box, state, monotonicMs, wallMs)),
+    appliances: boxes.map((box) => applianceView(box, state, monotonicMs, wallMs)),
   };
 }
 

@@ -131,20 +131,20 @@ function fastTrackEntries(
 }
 
 function livenessClusters({ fleet, manifests }: Plane): readonly LivenessCluster[] {
-  const boxes = fleet.boxes();
+  const boxesOf = Map.groupBy(fleet.boxes(), ({ record }) => record.clusterId);
   return fleet.sites().flatMap(({ site }) =>
     site.clusters.map(({ clusterId }) => ({
       clusterId,
       country: site.country,
-      boxes: boxes
-        .filter(({ record }) => record.clusterId === clusterId)
-        .map(({ record: { applianceId }, health, heartbeat, holdings }) => ({
+      boxes: (boxesOf.get(clusterId) ?? []).map(
+        ({ record: { applianceId }, health, heartbeat, holdings }) => ({
           applianceId,
           isServing: health.standing === 'serving',
           should: (ordinal: number) => manifests.has(applianceId, ordinal),
           does: (ordinal: number) => holdings.ordinals.has(ordinal),
           answer: answerOf(heartbeat?.fill ?? null),
-        })),
+        }),
+      ),
     })),
   );
 }
