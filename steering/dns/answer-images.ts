@@ -64,7 +64,7 @@ interface PlaceAnswers {
 }
 
 const NAMES_MAX = 16_384;
-const PLACES_MAX = 16_384;
+const PLACES_MAX = 32_768; // of about a kilobyte
 
 export class AnswerImages {
   readonly #zone: Zone;

@@ -126,6 +126,8 @@ export class SteeringService {
     reportsRefused: 0,
   };
   #world: World | null = null;
+  /** Messages that no decision has looked at yet: they come into the log with the world that was made of them. */
+  readonly #unlogged: (FleetSnapshot | FleetDelta)[] = [];
   #streamingUntilMs: Milliseconds;
   #timers: Timer[] = [];
 
@@ -150,7 +152,7 @@ export class SteeringService {
       clock,
       log,
       onTaken: (message, before, after, changed) => {
-        this.#decisions.message(message);
+        this.#unlogged.push(message);
         this.#evidence.fleetChanged(before, after, changed);
         // Who holds what may wait for the next load epoch: a night brings a message a box.
         if (!isHoldingsOnly(message)) this.#refreeze();
@@ -417,6 +419,7 @@ export class SteeringService {
     }
     const fleet = this.#keeper.current;
     if (fleet === null) return;
+    for (const message of this.#unlogged.splice(0)) this.#decisions.message(message);
     const panel = this.#panel.look(fleet.snapshot.steeringNodes, this.#isControlPlaneGone());
     this.#ledger.liveNodes = panel.liveNodes;
     this.#externals.liveNodes = panel.liveNodes;
