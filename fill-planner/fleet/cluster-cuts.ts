@@ -25,6 +25,7 @@ import {
 const DEPTH = 1.2; // of the cluster's storage: what lies deeper is summed up as one point of the bound
 const HEAD_SHARES = [0, 0.02, 0.05, 0.1, 0.2, 0.35]; // of the demand, on every box
 const SPLITS = [1, 0.98, 0.94, 0.85, 0.7, 0.5, 0.25, 0]; // of the first group's storage that its densities fill
+const SPLIT_STEPS = [0.1, 0.05, 0.025, 0.0125, 0.00625];
 const START_SHARES = [1, 0.6, 0.3]; // a tier leaves out the head below this part of the density it could cut at
 const RELEASE_COPIES = 2;
 const CLOSE_ENOUGH = 1e-4;
@@ -103,6 +104,9 @@ export function cutsOf(
     if (best !== null && bound - best.worth < CLOSE_ENOUGH * bound) break;
   }
   if (best === null) throw new Error(`cluster ${cluster.clusterId}: no head at all always fits`);
+  best = refined(ask, sums, best, bound, (layout) =>
+    roundTo(ask, sums, layout, missing, pins, churnPrice),
+  );
   const { pinnedViews, deeperViews } = outsideSums(candidates, sums.depth);
   let reached = deeperViews * reach.deeper + pinnedViews * ask.pinnedReach;
   for (let bin = 0; bin < sums.depth; bin++) {
@@ -148,6 +152,30 @@ function* layoutsOf(ask: ClusterAsk, sums: ClusterSums): Generator<Layout> {
       if (head > 0) yield { start: 0, split: 0, head };
     }
   }
+}
+
+/** A mixed cluster's split is moved by ever smaller steps of the first group's storage while that is worth something. */
+function refined(
+  { candidates }: ClusterAsk,
+  sums: ClusterSums,
+  found: Rounded,
+  bound: number,
+  round: (layout: Layout) => Rounded | null,
+): Rounded {
+  if (sums.groups.length === 1) return found;
+  let best = found;
+  for (const step of SPLIT_STEPS) {
+    const { layout } = best;
+    for (const share of [-step, step]) {
+      if (bound - best.worth < CLOSE_ENOUGH * bound) return best;
+      const bytes = candidates.bytesAbove[layout.split] + share * sums.groups[0].storageBytes;
+      const split = Math.max(layout.start, binsHolding(candidates, Math.max(0, bytes)));
+      if (split > sums.depth || split === layout.split) continue;
+      const moved = round({ ...layout, split });
+      if (moved !== null && moved.worth > best.worth) best = moved;
+    }
+  }
+  return best;
 }
 
 /** Where a tier may begin: at the top, or below the bins whose demand its leaves leave too little of. */

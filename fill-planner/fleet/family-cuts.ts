@@ -23,6 +23,10 @@ import { boundProblemOf, evenReach, freeFill, type Reach } from './cluster-mass.
 import type { FleetCluster } from './fleet-files.ts';
 import type { ClusterSums } from './own-sums.ts';
 
+const ALPHA_ROUNDS = 4;
+const BEYOND_ALONE = [0.25, 0.5, 1];
+const ALPHA_STEP = 0.98; // a lower alpha is worth another round
+
 export interface FamilyAsk {
   readonly candidates: Candidates;
   readonly slotFactor: number;
@@ -72,11 +76,11 @@ export function cutFamily(ask: FamilyAsk, family: readonly FleetCluster[]): read
   const value = all.reduce((sum, { worth, cuts }) => sum + worth * cuts.valueBps, 0);
   const served = all.reduce((sum, { worth, cuts }) => sum + worth * cuts.servedBps, 0);
   const isAlone = all.length === 1;
-  const credited = isAlone ? [] : all.map((member) => creditedProblem(ask, all, member));
-  const bound = isAlone ? all[0].boundBps : familyBound(ask, all, credited, null);
+  const deep = isAlone ? [] : deepenedFamily(ask, all);
+  const bound = isAlone ? all[0].boundBps : familyBound(ask, deep, null);
   const free = isAlone
     ? leastBound(freeFill(all[0].problem)).bound
-    : familyBound(ask, all, credited, freeFill);
+    : familyBound(ask, deep, freeFill);
   return all.map(({ ask: { cluster }, sums, cuts, problem, multipliers, worth, boundBps }) => {
     const share = served > 0 ? (worth * cuts.servedBps) / served : 1 / all.length;
     return {
@@ -164,31 +168,91 @@ function leftAt({ left }: ClusterCuts, bin: number): number {
 
 // ---------------------------------------------------------------- the bound of a family
 
+/**
+ * A leaf as deep as the tier above it looks: what lies below its own sums is taken for held, which can only raise the bound. Without
+ * it a leaf whose copies are worth little beyond the tier above would be thought to gain by everything deeper.
+ */
+function deepened(
+  { candidates, slotFactor }: FamilyAsk,
+  all: readonly Member[],
+  member: Member,
+): Member {
+  const parent = all.find(({ children }) => children.includes(member));
+  if (parent === undefined) return member;
+  const depth = Math.max(member.sums.depth, parent.sums.depth);
+  const held = member.sums.masses.length - 1;
+  const masses = member.sums.masses.map(({ mask, ...own }, at) => {
+    const bytes = new Float64Array(depth);
+    const views = new Float64Array(depth);
+    bytes.set(own.bytes);
+    views.set(own.views);
+    for (let bin = at === held ? member.sums.depth : depth; bin < depth; bin++) {
+      bytes[bin] = candidates.bytesAbove[bin + 1] - candidates.bytesAbove[bin];
+      views[bin] = candidates.viewsAbove[bin + 1] - candidates.viewsAbove[bin];
+    }
+    return { mask, bytes, views };
+  });
+  const sums = { ...member.sums, depth, masses };
+  const reach = evenReach(member.ask.cluster.viewsPerDay, depth);
+  const { churnPrice } = member.cuts;
+  const problem = boundProblemOf(sums, candidates, reach, slotFactor, churnPrice);
+  return { ...member, ask: { ...member.ask, reach }, sums, problem };
+}
+
+function deepenedFamily(ask: FamilyAsk, all: readonly Member[]): readonly Member[] {
+  const found = new Map<Member, Member>();
+  for (const member of all) {
+    const children = member.children.map((child) => found.get(child) ?? child);
+    const isLeaf = children.length === 0;
+    found.set(member, isLeaf ? deepened(ask, all, member) : { ...member, children });
+  }
+  return [...found.values()];
+}
+
 /** `limited`: null for tonight's fill limits, freeFill without them. */
 function familyBound(
   ask: FamilyAsk,
   all: readonly Member[],
-  credited: readonly BoundProblem[],
   limited: ((problem: BoundProblem) => BoundProblem) | null,
 ): number {
   const change = limited ?? ((problem: BoundProblem) => problem);
   const alone = all.map((member) =>
     limited === null ? member.multipliers : leastBound(change(member.problem)).multipliers,
   );
-  const joint = credited.map((problem, at) =>
-    problem === all[at].problem ? alone[at] : leastBound(change(problem)).multipliers,
-  );
-  return Math.min(
-    ...[joint, alone].map((found) =>
-      boundWith(ask, all, new Map(all.map((member, at) => [member, found[at]])), change),
-    ),
-  );
+  const joint = all.map((member, at) => {
+    const problem = creditedProblem(ask, all, member);
+    return problem === null ? alone[at] : leastBound(change(problem)).multipliers;
+  });
+  const boundOf = (found: readonly Multipliers[]): number =>
+    boundWith(ask, all, new Map(all.map((member, at) => [member, found[at]])), limited);
+  let least = Math.min(boundOf(joint), boundOf(alone));
+  // Where a tier above is at its limit, what it holds is worth less still than if each were alone: the bound falls beyond.
+  for (const beyond of BEYOND_ALONE) {
+    const bound = boundOf(alone.map((own, at) => extrapolated(joint[at], own, beyond)));
+    if (bound >= least) break;
+    least = bound;
+  }
+  return least;
+}
+
+function extrapolated(from: Multipliers, to: Multipliers, by: number): Multipliers {
+  const along = (a: readonly number[], b: readonly number[]): number[] =>
+    b.map((value, t) => Math.max(0, value + by * (value - a[t])));
+  return {
+    alpha: along(from.alpha, to.alpha),
+    mu: along(from.mu, to.mu),
+    nu: along(from.nu, to.nu),
+  };
 }
 
 /** A leaf's own question with what the tier above holds counted less: where its best multipliers are looked for. */
-function creditedProblem(ask: FamilyAsk, all: readonly Member[], member: Member): BoundProblem {
+function creditedProblem(
+  ask: FamilyAsk,
+  all: readonly Member[],
+  member: Member,
+): BoundProblem | null {
   const parent = all.find(({ children }) => children.includes(member));
-  if (parent === undefined) return member.problem;
+  if (parent === undefined) return null;
   return boundProblemOf(
     member.sums,
     ask.candidates,
@@ -211,38 +275,75 @@ function boundWith(
   ask: FamilyAsk,
   all: readonly Member[],
   multipliers: ReadonlyMap<Member, Multipliers>,
-  limited: (problem: BoundProblem) => BoundProblem,
+  limited: ((problem: BoundProblem) => BoundProblem) | null,
 ): number {
+  const change = limited ?? ((problem: BoundProblem) => problem);
   let total = 0;
   for (const member of all) {
     const own = multipliers.get(member);
     if (own === undefined) continue;
-    if (member.children.length === 0) {
-      total += member.worth * boundAt(limited(member.problem), own);
-      continue;
-    }
-    // The most that any viewer below could gain here over what it has there at these multipliers.
-    const alphaMost = ask.slotFactor;
-    const reach = claimsOf(member, (leaf, bin) => {
-      const prices = multipliers.get(leaf);
-      return prices === undefined ? 1 : claimOf(leaf, prices, bin, alphaMost * member.worth, ask);
-    });
-    const { churnPrice } = member.cuts;
-    const problem = boundProblemOf(member.sums, ask.candidates, reach, ask.slotFactor, churnPrice);
-    total += member.worth * leastBound(limited(problem)).bound;
+    total +=
+      member.children.length === 0
+        ? member.worth * boundAt(change(member.problem), own)
+        : gainAbove(ask, member, multipliers, limited === null, change);
   }
   return total;
 }
 
+/**
+ * The most that a tier above could add to what its leaves have at their multipliers. Claims are worked out for a dearest alpha above: the
+ * bound holds for any alpha up to it, and where throughput is short above, a lower one is tried.
+ */
+function gainAbove(
+  ask: FamilyAsk,
+  member: Member,
+  multipliers: ReadonlyMap<Member, Multipliers>,
+  isFillLimited: boolean,
+  change: (problem: BoundProblem) => BoundProblem,
+): number {
+  let least = Infinity;
+  let alphaMost = ask.slotFactor;
+  for (let round = 0; round < ALPHA_ROUNDS; round++) {
+    const worthMost = alphaMost * member.worth;
+    let beside = 0;
+    const reach = claimsOf(member, (leaf, bins) => {
+      const prices = multipliers.get(leaf);
+      if (prices === undefined) return null;
+      const found = leafClaims(ask, leaf, prices, {
+        worthMost,
+        isFillLimited,
+        bins,
+        above: member,
+      });
+      beside += found.besideBps;
+      return found.perBin;
+    });
+    const { churnPrice } = member.cuts;
+    const problem = change(
+      boundProblemOf(member.sums, ask.candidates, reach, ask.slotFactor, churnPrice),
+    );
+    const { alpha, mu, nu } = leastBound(problem).multipliers;
+    const capped = alpha.map((value) => Math.min(value, alphaMost));
+    least = Math.min(least, member.worth * boundAt(problem, { alpha: capped, mu, nu }) + beside);
+    const next = Math.max(...capped);
+    if (!(next > 0) || next > ALPHA_STEP * alphaMost) break;
+    alphaMost = next;
+  }
+  return least;
+}
+
 /** Every leaf below, each bin of its own viewers by the part that it can claim; middle tiers' viewers claim all. */
-function claimsOf(member: Member, partOf: (leaf: Member, bin: number) => number): Reach {
+function claimsOf(
+  member: Member,
+  partsOf: (leaf: Member, bins: number) => Float64Array | null,
+): Reach {
   const bins = member.sums.depth;
   const perBin = new Float64Array(bins).fill(member.ask.cluster.viewsPerDay);
   let deeper = member.ask.cluster.viewsPerDay;
   const add = (child: Member): void => {
     const views = child.ask.cluster.viewsPerDay;
-    const isLeaf = child.children.length === 0;
-    for (let bin = 0; bin < bins; bin++) perBin[bin] += views * (isLeaf ? partOf(child, bin) : 1);
+    const parts = child.children.length === 0 ? partsOf(child, bins) : null;
+    for (let bin = 0; bin < bins; bin++) perBin[bin] += views * (parts?.[bin] ?? 1);
     deeper += views;
     child.children.forEach(add);
   };
@@ -250,20 +351,52 @@ function claimsOf(member: Member, partOf: (leaf: Member, bin: number) => number)
   return { perBin, deeper, isEven: false };
 }
 
-/** 1 - gain at the leaf / gain above, at the bin's lowest density and for a file that the leaf does not hold: no viewer claims more. */
-function claimOf(
+/**
+ * What part of a leaf's viewers can gain above: 1 - gain at the leaf / gain above, at the bin's lowest density, where no viewer claims more.
+ *
+ * What the leaf holds already gains more there by what filling costs, and claims less. One claim is made for the whole bin: that
+ * of what is absent, or that of what is held, and then what is absent adds the rest beside (max(0, a + b) <= max(0, a) + b),
+ * which costs nothing where the tier above takes the bin anyway.
+ */
+function leafClaims(
+  { candidates }: FamilyAsk,
   leaf: Member,
   { alpha, mu, nu }: Multipliers,
-  bin: number,
-  gainAbove: number, // weighted, per view-byte
-  { candidates }: FamilyAsk,
-): number {
-  if (bin >= leaf.sums.depth) return 1;
-  const density = candidates.edges[bin + 1] * leaf.ask.cluster.viewsPerDay;
-  let gain = 0;
-  for (let t = 0; t < alpha.length; t++) {
-    gain = Math.max(gain, alpha[t] * density - mu[t] - nu[t] - leaf.cuts.churnPrice);
+  {
+    worthMost,
+    isFillLimited,
+    bins,
+    above,
+  }: {
+    readonly worthMost: number; // weighted, per view-byte
+    readonly isFillLimited: boolean;
+    readonly bins: number;
+    readonly above: Member;
+  },
+): { readonly perBin: Float64Array; readonly besideBps: number } {
+  const { masses, depth } = leaf.sums;
+  const { viewsPerDay } = leaf.ask.cluster;
+  const churnPrice = isFillLimited ? leaf.cuts.churnPrice : 0;
+  const perBin = new Float64Array(bins).fill(1);
+  const claims = masses.map(() => 0);
+  let beside = 0;
+  for (let bin = 0; bin < Math.min(bins, depth); bin++) {
+    const density = candidates.edges[bin + 1] * viewsPerDay;
+    if (!(worthMost * density > 0)) continue;
+    masses.forEach(({ mask }, at) => {
+      let gain = 0;
+      for (let t = 0; t < alpha.length; t++) {
+        const cost = mu[t] + ((mask >>> t) & 1 ? 0 : nu[t] + churnPrice);
+        gain = Math.max(gain, alpha[t] * density - cost);
+      }
+      claims[at] = Math.min(1, Math.max(0, 1 - (leaf.worth * gain) / (worthMost * density)));
+    });
+    const held = masses.length - 1;
+    const isTaken = leftAt(above.cuts, bin) < 0.5 || masses[held].views[bin] > masses[0].views[bin];
+    perBin[bin] = claims[isTaken ? held : 0];
+    masses.forEach(({ views }, at) => {
+      beside += Math.max(0, claims[at] - perBin[bin]) * views[bin];
+    });
   }
-  const above = gainAbove * density;
-  return above > 0 ? Math.min(1, Math.max(0, 1 - (leaf.worth * gain) / above)) : 1;
+  return { perBin, besideBps: worthMost * viewsPerDay * beside };
 }
