@@ -5,6 +5,7 @@ import { seededRandom } from '#base/random.ts';
 import {
   decisiveCandidates,
   firstHolders,
+  neighboursOf,
   NO_ESCALATION,
   PEERS_MAX,
   rankSources,
@@ -173,4 +174,22 @@ test('the few candidates that decide and the first holders of each country give 
       assert.deepEqual(digest, all);
     }
   }
+});
+
+test('a site remembers its own boxes, most of its tiers at home and some abroad, as many as there are', () => {
+  const fleet = (home: number, abroad: number): SourceBox[] => [
+    box('paris-1', 'paris', 'paris'),
+    ...Array.from({ length: home }, (_, at) => box(`fr-${at}`, `fr-${at}`, `fr-${at}`)),
+    ...Array.from({ length: abroad }, (_, at) => box(`gb-${at}`, `gb-${at}`, `gb-${at}`, 'GB')),
+  ];
+  const counts = (home: number, abroad: number): readonly number[] => {
+    const neighbours = neighboursOf('paris', fleet(home, abroad));
+    const tiers = neighbours.filter(({ kind }) => kind === 'tier');
+    assert.equal(neighbours.length - tiers.length, 1, 'its own');
+    return ['fr', 'gb'].map((name) => tiers.filter(({ id }) => id.startsWith(name)).length);
+  };
+  assert.deepEqual(counts(50, 50), [12, 4]);
+  assert.deepEqual(counts(50, 1), [15, 1]);
+  assert.deepEqual(counts(3, 50), [3, 13]);
+  assert.deepEqual(counts(0, 0), [0, 0]);
 });

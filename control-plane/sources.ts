@@ -252,22 +252,29 @@ function sourceOf(kind: 'peer' | 'tier', box: SourceBox, delayMs: number): FillS
 
 const NEIGHBOUR_PEERS_MAX = 16;
 const NEIGHBOUR_TIERS_MAX = 16;
+/** Of them at least so many abroad, where there are any: what is for the whole world may be in one country only. */
+const NEIGHBOUR_TIERS_ABROAD = 4;
 
 /** Boxes to remember for the day when nobody ranks sources: those of the site, and some of others, different ones for each site. */
 export function neighboursOf(siteId: string, boxes: Iterable<SourceBox>): readonly FillSource[] {
   const country = [...boxes].find((box) => box.siteId === siteId)?.country;
   const spread = spreader(siteId);
   const peers: Ranked[] = [];
-  const tiers: Ranked[] = [];
+  const home: Ranked[] = [];
+  const abroad: Ranked[] = [];
   for (const box of boxes) {
-    const next = {
-      box,
-      distance: box.country === country ? 0 : 1,
-      spread: spread(box.applianceId),
-    };
+    const next = { box, distance: 0, spread: spread(box.applianceId) };
     if (box.siteId === siteId) keepBest(peers, next, NEIGHBOUR_PEERS_MAX);
-    else keepBest(tiers, next, NEIGHBOUR_TIERS_MAX);
+    else keepBest(box.country === country ? home : abroad, next, NEIGHBOUR_TIERS_MAX);
   }
+  const abroadCount = Math.min(
+    abroad.length,
+    Math.max(NEIGHBOUR_TIERS_ABROAD, NEIGHBOUR_TIERS_MAX - home.length),
+  );
+  const tiers = [
+    ...home.slice(0, NEIGHBOUR_TIERS_MAX - abroadCount),
+    ...abroad.slice(0, abroadCount),
+  ];
   return [
     ...peers.map(({ box }) => sourceOf('peer', box, 0)),
     ...tiers.map(({ box }) => sourceOf('tier', box, 0)),
