@@ -13,6 +13,7 @@ import {
   type WeightState,
 } from '#control-plane/control-plane.ts';
 import type { FleetSnapshot, SnapshotAppliance } from '#control-plane/contract.ts';
+import { courseOf, mean, round, smooth, type Course } from './course.ts';
 import {
   advanceFleet,
   createFleet,
@@ -40,12 +41,9 @@ export interface BalanceRun {
   readonly useBefore: number; // mean over the boxes
   readonly settledUse: number; // mean over the living boxes, last sixth of the run
   readonly worstUse: number; // of any living box after the loss, over 10 s
-  /** How far any living box was above what that box settles at, as a share of that. */
-  readonly overshoot: number;
-  /** The same for the whole of each cluster: what chance does to single boxes evens out. */
-  readonly clusterOvershoot: number;
-  /** Of each cluster's use over a minute, in the last third: highest minus lowest, the largest of all clusters. */
-  readonly swing: number;
+  readonly clusters: Course; // what the loop moves: chance evens out over their boxes
+  readonly boxes: Course;
+  readonly reliefSeconds: number; // until no living box is at its limit for good (95 %), over 10 s
   readonly refusedShare: number; // of sessions that no box of their list took
   readonly movesPerSessionHour: number;
 }
@@ -271,53 +269,54 @@ class Region {
 export function simulateBalance(plan: BalancePlan): BalanceRun {
   const region = new Region(plan);
   const lossAt = Math.floor(plan.seconds / 3);
-  for (let second = 0; second < lossAt; second++) region.step();
+  const before: (readonly number[])[] = [];
+  for (let second = 0; second < lossAt; second++) {
+    region.step();
+    before.push(region.uses);
+  }
   const useBefore = mean(region.uses);
   const refusedBefore = region.refused;
   const arrivedBefore = region.arrived;
   region.moved = 0;
   region.lose();
   const { alive } = region;
-  const history: (readonly number[])[] = [];
+  const after: (readonly number[])[] = [];
   for (let second = lossAt; second < plan.seconds; second++) {
     region.step();
-    history.push(region.uses);
+    after.push(region.uses);
   }
-  const smooth = (use: (uses: readonly number[]) => number, seconds: number): number[] =>
-    history.slice(seconds - 1).map((_, at) => mean(history.slice(at, at + seconds).map(use)));
-  const late = history.slice(-Math.floor(plan.seconds / 6));
-  const settledOf = (use: (uses: readonly number[]) => number): number => mean(late.map(use));
-  const boxes = alive.map((box) => (uses: readonly number[]) => uses[box]);
-  const clusters = Array.from({ length: CLUSTERS }, (_, cluster) => {
-    const members = alive.filter((box) => Math.floor(box / BOXES_PER_CLUSTER) === cluster);
-    return (uses: readonly number[]) => mean(members.map((box) => uses[box]));
-  }).filter((_, cluster) => alive.some((box) => Math.floor(box / BOXES_PER_CLUSTER) === cluster));
-  const settledUse = mean(boxes.map(settledOf));
-  const worstUse = Math.max(...boxes.map((use) => Math.max(...smooth(use, 10))));
-  const worstAbove = (
-    uses: readonly ((uses: readonly number[]) => number)[],
-    seconds: number,
-  ): number =>
-    Math.max(...uses.map((use) => Math.max(...smooth(use, seconds)) / settledOf(use) - 1));
-  const third = Math.floor(plan.seconds / 3);
-  const swings = clusters.map((use) => {
-    const minutes = smooth(use, 60).slice(-third);
-    return Math.max(...minutes) - Math.min(...minutes);
-  });
+  const boxes = alive.map((box) => [box]);
+  const clusters = Array.from({ length: CLUSTERS }, (_, cluster) =>
+    alive.filter((box) => Math.floor(box / BOXES_PER_CLUSTER) === cluster),
+  ).filter((members) => members.length > 0);
+  const seriesOf = (history: typeof after) => (members: readonly number[]) =>
+    history.map((uses) => mean(members.map((box) => uses[box])));
+  const ofBoxes = boxes.map(seriesOf(after));
+  const settledUse = mean(ofBoxes.map((series) => mean(series.slice(-lateSeconds(series)))));
+  const smoothed = ofBoxes.map((series) => smooth(series, WINDOW_SECONDS));
   const viewers = alive.length * SESSIONS_PER_BOX * settledUse;
   const hours = (plan.seconds - lossAt) / 3600;
   return {
     useBefore: round(useBefore),
     settledUse: round(settledUse),
-    worstUse: round(worstUse),
-    overshoot: round(worstAbove(boxes, 10)),
-    clusterOvershoot: round(worstAbove(clusters, 10)),
-    swing: round(Math.max(...swings)),
+    worstUse: round(Math.max(...smoothed.flat())),
+    clusters: courseOf(clusters.map(seriesOf(after)), clusters.map(seriesOf(before))),
+    boxes: courseOf(ofBoxes, boxes.map(seriesOf(before))),
+    reliefSeconds: Math.max(
+      ...smoothed.map((series) => series.findLastIndex((use) => use >= LIMIT_USE) + 1),
+    ),
     refusedShare: round(
       (region.refused - refusedBefore) / Math.max(1, region.arrived - arrivedBefore + viewers),
     ),
     movesPerSessionHour: round(region.moved / viewers / hours),
   };
+}
+
+const WINDOW_SECONDS = 10;
+const LIMIT_USE = 0.95;
+
+function lateSeconds(series: readonly number[]): number {
+  return Math.floor(series.length / 4);
 }
 
 function regionSnapshot(): FleetSnapshot {
@@ -393,12 +392,4 @@ function shuffled(random: Random, count: number): number[] {
     [list[at], list[other]] = [list[other], list[at]];
   }
   return list;
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
-}
-
-function round(value: number): number {
-  return Math.round(value * 1000) / 1000;
 }
