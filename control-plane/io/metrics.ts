@@ -44,6 +44,9 @@ export function createMetrics(plane: Plane, connections: () => number): Registry
   });
   gauge('heartbeat_connections', 'appliances with a heartbeat connection', connections);
   gauge('steering_connections', 'steering processes that follow', () => publisher.connections);
+  gauge('steering_nodes', 'steering nodes that count; NaN: not known yet', () => {
+    return plane.steeringNodes.entries?.length ?? null;
+  });
   gauge('catalogue_titles', 'titles in the catalogue', () => catalogue.counts.titles);
   gauge('catalogue_files', 'files in the catalogue', () => catalogue.counts.files);
   gauge('catalogue_bytes', 'bytes in the catalogue', () => catalogue.counts.bytes);

@@ -76,7 +76,7 @@ export class HashProbe {
 
   /** One chunk of one box; nothing where it holds no file of a title that is listed. */
   async probe(fleet: Fleet, box: FleetAppliance): Promise<void> {
-    const found = this.#pick(fleet, box);
+    const found = drawHeld(fleet, box, this.#deps.random);
     if (found === null) return;
     const { title, file } = found;
     const { titleId } = title.title;
@@ -123,20 +123,6 @@ export class HashProbe {
     if (!this.#isStopped) this.#deps.onResult(applianceId, problem);
   }
 
-  #pick(
-    { titles }: Fleet,
-    { holdings }: FleetAppliance,
-  ): { readonly title: FleetTitle; readonly file: FleetTitle['title']['files'][number] } | null {
-    const { random } = this.#deps;
-    const all = [...titles.values()];
-    for (let draw = 0; draw < Math.min(DRAWS_MAX, all.length * 2); draw++) {
-      const title = all[random.below(all.length)];
-      const held = title.title.files.filter(({ ordinal }) => holds(holdings, ordinal));
-      if (held.length > 0) return { title, file: held[random.below(held.length)] };
-    }
-    return null;
-  }
-
   /** Null for any answer that has no content: it is not this probe that says so. */
   async #get(url: string, range: string | null, bytesMax: number): Promise<Buffer | null> {
     const answer = await request(url, {
@@ -160,4 +146,30 @@ export class HashProbe {
     }
     return Buffer.concat(parts);
   }
+}
+
+export interface HeldFile {
+  readonly title: FleetTitle;
+  readonly file: FleetTitle['title']['files'][number];
+}
+
+const titleLists = new WeakMap<Fleet['titles'], readonly FleetTitle[]>();
+
+/** Some file that a box holds, null where none was found in DRAWS_MAX titles. */
+export function drawHeld(
+  { titles }: Pick<Fleet, 'titles'>,
+  { holdings }: FleetAppliance,
+  random: Random,
+): HeldFile | null {
+  let all = titleLists.get(titles);
+  if (all === undefined) {
+    all = [...titles.values()];
+    titleLists.set(titles, all);
+  }
+  for (let draw = 0; draw < Math.min(DRAWS_MAX, all.length * 2); draw++) {
+    const title = all[random.below(all.length)];
+    const held = title.title.files.filter(({ ordinal }) => holds(holdings, ordinal));
+    if (held.length > 0) return { title, file: held[random.below(held.length)] };
+  }
+  return null;
 }

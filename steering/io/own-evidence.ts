@@ -29,6 +29,8 @@ export interface OwnEvidenceDeps {
   readonly log: Logger;
   readonly fleet: () => Fleet | null;
   readonly isControlPlaneGone: () => boolean;
+  /** Path, with a token, of a file that the box holds; null: none is known. */
+  readonly pathOf: (fleet: Fleet, box: FleetAppliance) => Promise<string | null>;
   /** Boxes that another node suspects: it asks for our word. */
   readonly suspectedElsewhere: () => ReadonlySet<ApplianceId>;
   readonly onWorse: () => void; // bad news counts at once
@@ -54,6 +56,7 @@ export class OwnEvidence {
       limits: deps.limits,
       clock: deps.clock,
       targets: () => this.#targets(),
+      pathOf: (target) => this.#pathOf(target),
       onResult: (target, result) => this.#learn(target, result),
     });
   }
@@ -194,6 +197,13 @@ export class OwnEvidence {
       }
     }
     return [...doubtful, ...others];
+  }
+
+  #pathOf({ id, family }: ProbeTarget): Promise<string | null> {
+    const fleet = this.#deps.fleet();
+    const box = fleet?.appliances[fleet.indexOf.get(id) ?? -1];
+    if (fleet === null || box === undefined || family === 0) return Promise.resolve(null);
+    return this.#deps.pathOf(fleet, box);
   }
 
   #learn(target: ProbeTarget, result: ProbeResult | 'no-address'): void {

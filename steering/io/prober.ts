@@ -1,8 +1,10 @@
 /**
- * Our own look at boxes: a TCP connect within 200 ms, then a small HTTP request on the same connection.
+ * Our own look at boxes: a TCP connect within 200 ms, then the first KiB of a file that it holds, as a viewer would ask for it, on the
+ * same connection; `HEAD /` where no file of it is known.
  *
- * Boxes in doubt are probed every period; with the control plane gone, all are, as far as the rate allows. Any HTTP
- * answer counts as an answer: the question is whether the box is there, not what it thinks of the path.
+ * Boxes in doubt are probed every period; with the control plane gone, all are, as far as the rate allows. Any HTTP answer counts as
+ * an answer: the question is whether the box is there, not what it thinks of the path. Only one that promises bytes must send them: a
+ * process that answers over a disk that hangs is no use to a viewer.
  *
  * Invariants: (1) one probe per box at a time; at most `perSecondMax` probes a second
  *             (2) every probe ends within connectMs + requestMs
@@ -30,6 +32,8 @@ export interface ProbeTarget {
 export interface ProberOptions {
   readonly limits: ProbeLimits;
   readonly clock: Clock;
+  /** Path of a file that the box holds, with a viewer's token in it; null: none is known. */
+  readonly pathOf: (target: ProbeTarget) => Promise<string | null>;
   /** Boxes to look at now, most doubtful first. */
   readonly targets: () => readonly ProbeTarget[];
   /** 'no-address': nothing to reach it by over this family, here or there; says nothing about the box. */
@@ -37,7 +41,8 @@ export interface ProberOptions {
 }
 
 const TICK_MS = 50;
-const ANSWER_BYTES_MAX = 16;
+const PROBED_BYTES = 1024;
+const HEAD_BYTES_MAX = 16 * 1024;
 /** The name has no address of this family, or this machine no route for it. */
 const NO_ADDRESS: ReadonlySet<string> = new Set([
   'ENOTFOUND',
@@ -99,12 +104,14 @@ export class Prober {
   async #probe(target: ProbeTarget): Promise<void> {
     this.#running.add(target.key);
     this.probes++;
-    const result = await this.#ask(target);
+    // Without a token there is still the question whether it is there.
+    const path = await this.#options.pathOf(target).catch(() => null);
+    const result = await this.#ask(target, path);
     this.#running.delete(target.key);
     this.#options.onResult(target, result);
   }
 
-  #ask({ baseUrl, family }: ProbeTarget): Promise<ProbeResult | 'no-address'> {
+  #ask({ baseUrl, family }: ProbeTarget, path: string | null): Promise<ProbeResult | 'no-address'> {
     const { limits, clock } = this.#options;
     const url = new URL(baseUrl);
     const host = url.hostname.replace(/^\[|\]$/g, '');
@@ -131,14 +138,13 @@ export class Prober {
         // A TLS box that accepts is there; its certificate is the players' business.
         if (isTls) return end('answered');
         timer = clock.after(limits.requestMs, () => end('timed-out'));
-        socket.write(`HEAD / HTTP/1.1\r\nHost: ${url.host}\r\nConnection: close\r\n\r\n`);
+        socket.write(requestText(url.host, path));
       });
       let received = '';
       socket.on('data', (bytes) => {
-        received = (received + bytes.toString('latin1')).slice(0, ANSWER_BYTES_MAX);
-        if (received.length >= 'HTTP/1.x'.length) {
-          end(received.startsWith('HTTP/1.') ? 'answered' : 'refused');
-        }
+        received += bytes.toString('latin1');
+        const verdict = verdictOf(received, path !== null);
+        if (verdict !== 'wait') end(verdict);
       });
       // Closed before it answered: the process died under the connection, or will not speak to us.
       socket.on('close', () => end('refused'));
@@ -153,4 +159,30 @@ export class Prober {
       });
     });
   }
+}
+
+function requestText(host: string, path: string | null): string {
+  const what =
+    path === null
+      ? 'HEAD / HTTP/1.1'
+      : `GET ${path} HTTP/1.1\r\nRange: bytes=0-${PROBED_BYTES - 1}`;
+  return `${what}\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+}
+
+/** What was received so far says it, or not yet. */
+export function verdictOf(received: string, hasBody: boolean): ProbeResult | 'wait' {
+  const line = /^HTTP\/1\.\d (\d{3})/.exec(received);
+  if (line === null) {
+    const isBegun = 'HTTP/1.'.startsWith(received.slice(0, 'HTTP/1.'.length));
+    return isBegun || (received.startsWith('HTTP/1.') && received.length < 'HTTP/1.1 200'.length)
+      ? 'wait'
+      : 'refused';
+  }
+  const isContent = line[1] === '200' || line[1] === '206';
+  if (!hasBody || !isContent) return 'answered';
+  const headEnd = received.indexOf('\r\n\r\n');
+  if (headEnd === -1) return received.length > HEAD_BYTES_MAX ? 'refused' : 'wait';
+  const length = /\r\ncontent-length: *(\d+)/i.exec(received.slice(0, headEnd))?.[1];
+  const wanted = Math.min(PROBED_BYTES, Number(length ?? PROBED_BYTES));
+  return received.length - (headEnd + 4) >= wanted ? 'answered' : 'wait';
 }

@@ -19,6 +19,7 @@ import {
   type KeyRing,
 } from '#control-plane/contract.ts';
 import type { Reason } from '#appliance/contract.ts';
+import { signedContentUrl } from '#upstream/contract.ts';
 import {
   answerText,
   decidePlay,
@@ -49,7 +50,7 @@ import { explainPlay, type Explanation } from '../explain.ts';
 import type { EvidenceName } from '../evidence.ts';
 import { canSign, NO_EXTERNAL_KEYS, type ExternalKeys } from '../external-tokens.ts';
 import { ExternalLedger } from '../externals.ts';
-import type { Fleet } from '../fleet.ts';
+import type { Fleet, FleetTitle } from '../fleet.ts';
 import { LoadLedger, LOAD_EPOCH_MS } from '../load.ts';
 import { ReportBook } from '../player-reports.ts';
 import { PanelKeeper } from '../panel-keeper.ts';
@@ -61,7 +62,7 @@ import { withCountry, type CountryTable } from '../country-table.ts';
 import { DnsPool, readCountries } from './dns-pool.ts';
 import { FleetKeeper } from './fleet-keeper.ts';
 import { FleetStream } from './fleet-stream.ts';
-import { HashProbe } from './hash-probe.ts';
+import { drawHeld, HashProbe } from './hash-probe.ts';
 import { createHttpServer } from './http-server.ts';
 import { createMetrics } from './metrics.ts';
 import { nodeIdOf } from './node-id.ts';
@@ -173,6 +174,13 @@ export class SteeringService {
       log,
       fleet: () => this.#keeper.current,
       isControlPlaneGone: () => this.#isControlPlaneGone(),
+      pathOf: async (fleet, box) => {
+        const held = drawHeld(fleet, box, random);
+        if (held === null) return null;
+        const token = await this.#probeToken(held.title);
+        const { titleId } = held.title.title;
+        return new URL(signedContentUrl(box.baseUrl, token, titleId, held.file.fileId)).pathname;
+      },
       suspectedElsewhere: () => this.#panel.current.suspected,
       onWorse: () => {
         this.#refreeze();
@@ -193,13 +201,7 @@ export class SteeringService {
       clock,
       random,
       fleet: () => this.#keeper.current,
-      tokenFor: ({ title: { titleId, durationSeconds } }) =>
-        Promise.resolve(
-          this.#mint.tokenFor(
-            { titleId, durationSeconds, home: HOME_UNKNOWN, reason: 'other' },
-            Math.floor(clock.wallMs() / 1000),
-          ),
-        ),
+      tokenFor: (title) => this.#probeToken(title),
       onResult: (applianceId, problem) => this.#evidence.hashed(applianceId, problem),
     });
     this.#countries = readCountries(deps.config.countryFile);
@@ -224,6 +226,13 @@ export class SteeringService {
       status: () => statusOf(this.#status),
       metrics: createMetrics(() => figuresOf(this.#status)),
     });
+  }
+
+  /** What a viewer would show: a box is looked at as viewers see it. */
+  #probeToken({ title: { titleId, durationSeconds } }: FleetTitle): Promise<string> {
+    const scope = { titleId, durationSeconds, home: HOME_UNKNOWN, reason: 'other' } as const;
+    const nowSeconds = Math.floor(this.#deps.clock.wallMs() / 1000);
+    return Promise.resolve(this.#mint.tokenFor(scope, nowSeconds));
   }
 
   /** Usable once this resolves; rejects where an address is taken or the state directory is of another format. */

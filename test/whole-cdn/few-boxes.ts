@@ -155,7 +155,7 @@ export class FewBoxes {
       tokenKeyFile: path.join(this.keysDir, 'token.jwk'),
       serviceTokens: this.#serviceTokens(),
       dns: { address, port: this.#portBase + 2, zone: 'nightfill.test' },
-      probe: { periodMs: 100, requestMs: 300, fromAddresses: [address] },
+      probe: { periodMs: 100, requestMs: 600, fromAddresses: [address] },
       ...over,
     });
   }
