@@ -37,7 +37,7 @@ export function nightShape(given: Partial<NightShape> = {}): NightShape {
 export async function run(options: BenchOptions): Promise<unknown> {
   const number = (name: string, standard: number, smoke: number): number =>
     numberArgument(options.args, name) ?? (options.smoke ? smoke : standard);
-  const files = number('--files', 24, 12);
+  const files = number('--files', 8, 12);
   const shape = nightShape({
     sites: number('--sites', 500, 6),
     boxesPerSite: number('--boxes', 3, 3),
