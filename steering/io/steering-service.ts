@@ -466,13 +466,14 @@ export class SteeringService {
 function isHoldingsOnly(message: FleetSnapshot | FleetDelta): boolean {
   if (message.kind === 'full' || message.holdings.length === 0) return false;
   const { appliances, appliancesRemoved, titles, titlesRemoved } = message;
-  const { clusters, externals, paths } = message;
+  const { clusters, externals, paths, steeringNodes } = message;
   const lists = [appliances, appliancesRemoved, titles, titlesRemoved];
   return (
     lists.every(({ length }) => length === 0) &&
     clusters === undefined &&
     externals === undefined &&
-    paths === undefined
+    paths === undefined &&
+    steeringNodes === undefined
   );
 }
 
