@@ -90,6 +90,20 @@ test('an answer with another ETag is never spliced in', async () => {
   assert.match(why[0], /etag "something else"/);
 });
 
+test('a refusal with a short body that nobody reads ends that answer alone, not the process', async () => {
+  const refusing = await box('refusing', (_request, response) => {
+    response.statusCode = 403;
+    response.setHeader('nightfill-refused', 'denied');
+    response.setHeader('content-length', 6);
+    response.end('denied'); // all of it is here before it is looked at
+  });
+  const { bytes, path, why } = await download([refusing, await box('healthy', honest)]);
+  assert.ok(bytes.equals(CONTENT));
+  assert.deepEqual(path, ['healthy']);
+  assert.match(why[0], /403 denied/);
+  await new Promise((resolve) => setTimeout(resolve, 50)); // an error that nobody heard would come now
+});
+
 test('when every URL fails the error names each of them and its reason', async () => {
   const dead: PlayUrl = {
     url: `http://127.0.0.1:1/t/x/${FILE_ID}`,

@@ -120,6 +120,7 @@ export class ViewerClient {
       const refused = String(
         answer.headers['nightfill-refused'] ?? answer.headers['proxy-status'] ?? '',
       );
+      answer.body.on('error', () => {}); // that it was given up on is no news to anybody
       answer.body.destroy();
       throw new Error(
         `${answer.statusCode} ${refused} etag ${String(etag)} content-range ${String(contentRange)}`,
