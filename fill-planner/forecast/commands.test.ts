@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import type { ModelScore } from './backtest/metrics.ts';
 import { roundedScores, scoreText } from './backtest/report.ts';
 import { runBacktests } from './backtest/suite.ts';
 import { readBacktestData } from './io/backtest-data.ts';
@@ -36,6 +37,24 @@ test('a directory is searched, its tables are scored, and the printed figures ar
   const text = scoreText(scores);
   assert.match(text, /top10, 1 step ahead/);
   assert.match(text, /last period +\d+ +1\.000 +\+1\.000/);
+});
+
+test('a table says whether ours is below every baseline, the oracle aside', () => {
+  const score = (model: string, wape: number): ModelScore => ({
+    data: 'made up',
+    model,
+    step: 1,
+    cases: 1,
+    wape,
+    bias: 0,
+    classes: {},
+  });
+  const others = [score('last period', 0.7), score('median decay', 0.3), score('oracle', 0)];
+  assert.match(
+    scoreText([score('ours', 0.2), ...others]),
+    /ours 0\.200 is below every baseline; the best is median decay, 0\.300/,
+  );
+  assert.match(scoreText([score('ours', 0.3), ...others]), /is NOT below every baseline/);
 });
 
 test('one file is enough, and its bad rows are named with the file', () => {

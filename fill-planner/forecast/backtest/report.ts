@@ -43,7 +43,23 @@ function tableOf(title: string, group: readonly ModelScore[]): string {
       .filter((_, at) => used[at])
       .join('  '),
   );
-  return `${title}\n${lines.map((line) => `  ${line}`).join('\n')}`;
+  return [title, ...lines.map((line) => `  ${line}`), ...verdictOf(group)].join('\n');
+}
+
+/** Whether ours beats whatever anybody could do without it: said, so that nobody has to look for it. The oracle sees the future. */
+function verdictOf(group: readonly ModelScore[]): readonly string[] {
+  const ours = group.find(({ model }) => model === 'ours')?.wape ?? null;
+  const baselines = group
+    .flatMap(({ model, wape }) =>
+      model === 'ours' || model === 'oracle' || wape === null ? [] : [{ model, wape }],
+    )
+    .sort((a, b) => a.wape - b.wape);
+  if (ours === null || baselines.length === 0) return [];
+  const [best] = baselines;
+  const isBelow = ours < best.wape ? 'below every baseline' : 'NOT below every baseline';
+  return [
+    `  WAPE: ours ${figure(ours)} is ${isBelow}; the best is ${best.model}, ${figure(best.wape)}`,
+  ];
 }
 
 function figure(value: number | null): string {
