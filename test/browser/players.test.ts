@@ -122,9 +122,9 @@ const STOCK = {
   hls: {
     manifest: 'master.m3u8',
     script: 'hls.js',
-    // A short buffer: the sample would be loaded whole before anything happens.
+    // A short buffer: the sample would be loaded whole before anything happens. The test pauses before the first play has begun.
     start: `const hls = new Hls({ maxBufferLength: 4, maxMaxBufferLength: 4 });
-      hls.on('hlsManifestParsed', () => video.play());
+      hls.on('hlsManifestParsed', () => video.play().catch(() => {}));
       hls.loadSource(url);
       hls.attachMedia(video);`,
   },
