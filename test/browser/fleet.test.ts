@@ -17,7 +17,7 @@ test(
       ...listing,
       version: listing.version + 1,
       release: {
-        at: new Date(Date.now() + 48 * 3_600_000).toISOString(),
+        at: new Date(Date.now() + 47.5 * 3_600_000).toISOString(),
         countries: ['*'],
         priority: 1,
       },
