@@ -111,23 +111,12 @@ interface CloneOffer {
     readonly ID: string;
     readonly 'URI-REPLACEMENT': {
       readonly HOST?: string;
-      readonly 'PER-VARIANT-URIS'?: Readonly<Record<string, string>>;
-      readonly 'PER-RENDITION-URIS'?: Readonly<Record<string, string>>;
     };
   }[];
 }
 
 const STEERING = /\/v1\/(hls|dash)\//;
 const STOCK = {
-  hls: {
-    manifest: 'master.m3u8',
-    script: 'hls.js',
-    // A short buffer: the sample would be loaded whole before anything happens. The test pauses before the first play has begun.
-    start: `const hls = new Hls({ maxBufferLength: 4, maxMaxBufferLength: 4 });
-      hls.on('hlsManifestParsed', () => video.play().catch(() => {}));
-      hls.loadSource(url);
-      hls.attachMedia(video);`,
-  },
   dash: {
     manifest: 'manifest.mpd',
     script: 'dash.js',
@@ -205,23 +194,6 @@ async function playOnClone(player: keyof typeof STOCK, late: string): Promise<Cl
   await page.close();
   return offer;
 }
-
-test(
-  'stock hls.js plays from a box that is in none of its initial playlists: a clone by PER-VARIANT-URIS and PER-RENDITION-URIS',
-  { skip },
-  async () => {
-    const late = 'lyon-1';
-    const { 'PATHWAY-CLONES': clones = [] } = await playOnCloneInTheEnd('hls', late);
-    assert.deepEqual(
-      clones.map(({ ID }) => ID),
-      [late],
-    );
-    const { HOST, ...uris } = clones[0]['URI-REPLACEMENT'];
-    assert.equal(HOST, undefined, 'hls.js gives a HOST with a port to nobody');
-    assert.ok(Object.keys(uris['PER-VARIANT-URIS'] ?? {}).length > 1);
-    assert.ok(Object.keys(uris['PER-RENDITION-URIS'] ?? {}).length > 0);
-  },
-);
 
 test(
   'stock dash.js plays from a box that is in no BaseURL of its manifest: a clone by HOST',
