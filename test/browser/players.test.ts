@@ -127,23 +127,6 @@ const STOCK = {
   },
 } as const;
 
-const BEGINNINGS_MAX = 3;
-
-/**
- * A stock player that finds both its boxes dead before it hears from steering may give up for good. That is its own race, which the
- * test brings about and the product cannot win: then the viewing is begun again.
- */
-async function playOnCloneInTheEnd(player: keyof typeof STOCK, late: string): Promise<CloneOffer> {
-  for (let begun = 1; ; begun++) {
-    try {
-      return await playOnClone(player, late);
-    } catch (thrown) {
-      if (begun === BEGINNINGS_MAX) throw thrown;
-      for (const context of running.browser().contexts()) await context.close();
-    }
-  }
-}
-
 /**
  * The player begins on boxes that then die, while the one that was dead comes back. It is paused and its first question to
  * steering is held in the browser until all that has happened, so that nobody waits for a TTL: the answer is the one of that moment.
@@ -200,7 +183,7 @@ test(
   { skip },
   async () => {
     const late = 'paris-2';
-    const { 'PATHWAY-CLONES': clones = [] } = await playOnCloneInTheEnd('dash', late);
+    const { 'PATHWAY-CLONES': clones = [] } = await playOnClone('dash', late);
     assert.deepEqual(
       clones.map(({ ID }) => ID),
       [late],
