@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
+import { compactVerify, CompactSign, generateKeyPair, exportJWK, importJWK } from 'jose';
 import {
   fingerprintOf,
   generateSigningKey,
+  importSigningKey,
   importVerifyingKey,
   openCompact,
   signCompact,
@@ -35,6 +37,52 @@ for (const alg of ['EdDSA', 'ES256'] as const) {
   });
 }
 
+for (const alg of ['EdDSA', 'ES256'] as const) {
+  test(`another library opens what an ${alg} key signed here, and the other way round`, async () => {
+    const { privateKey } = await generateKeyPair(alg, { extractable: true });
+    const key = await importSigningKey({ ...(await exportJWK(privateKey)), alg });
+    const ours = await signCompact(key, 'a+jws', { n: 'é' });
+    const { payload, protectedHeader } = await compactVerify(
+      ours,
+      await importJWK(key.publicJwk, alg),
+    );
+    assert.deepEqual(JSON.parse(new TextDecoder().decode(payload)), { n: 'é' });
+    assert.deepEqual(protectedHeader, { alg, kid: key.kid, typ: 'a+jws' });
+    const theirs = await new CompactSign(new TextEncoder().encode('{"n":2}'))
+      .setProtectedHeader({ alg, kid: key.kid, typ: 'a+jws' })
+      .sign(privateKey);
+    assert.deepEqual(await openCompact(theirs, await ringOf(key), 'a+jws'), {
+      ok: true,
+      value: { kid: key.kid, payload: { n: 2 } },
+    });
+  });
+
+  test(`an ${alg} signature of any other bytes or length is none`, async () => {
+    const { key } = await generateSigningKey(alg);
+    const ring = await ringOf(key);
+    const good = await signCompact(key, 'a+jws', { n: 1 });
+    const signed = good.slice(0, good.lastIndexOf('.'));
+    const signature = Buffer.from(good.slice(signed.length + 1), 'base64url');
+    assert.equal(signature.length, 64);
+    const changed = Buffer.from(signature);
+    changed[40] ^= 1;
+    const others = [
+      Buffer.alloc(0),
+      Buffer.alloc(64),
+      Buffer.alloc(64, 0xff),
+      signature.subarray(0, 63),
+      Buffer.concat([signature, Buffer.alloc(1)]),
+      Buffer.alloc(5000, 1),
+      changed,
+    ];
+    for (const other of others) {
+      const text = `${signed}.${other.toString('base64url')}`;
+      const opened = await openCompact(text, ring, 'a+jws');
+      assert.deepEqual(opened, { ok: false, failure: 'signature' }, `${other.length} bytes`);
+    }
+  });
+}
+
 test('each way of cheating is refused by its own word', async () => {
   const { key } = await generateSigningKey('ES256');
   const { key: stranger } = await generateSigningKey('ES256');
@@ -52,6 +100,13 @@ test('each way of cheating is refused by its own word', async () => {
   const cases: readonly [text: string, refusal: string][] = [
     ['', 'malformed'],
     ['a.b.c', 'malformed'],
+    [`${good}.${signature}`, 'malformed'],
+    [`${header}.${payload}.${signature}=`, 'malformed'],
+    [`${segment(['ES256'])}.${payload}.${signature}`, 'malformed'],
+    [
+      `${segment({ alg: 'ES256', kid: key.kid, typ: 'a+jws', crit: ['b64'], b64: false })}.${payload}.${signature}`,
+      'malformed',
+    ],
     [`${header}.${segment({ n: 2 })}.${signature}`, 'signature'],
     [await signCompact(stranger, 'a+jws', { n: 1 }), 'key-unknown'],
     [await signCompact(key, 'b+jws', { n: 1 }), 'type'],

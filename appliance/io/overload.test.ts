@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
+import { signatureOf } from '#base/jws.ts';
 import { CHUNK_BYTES, signedContentUrl } from '#upstream/contract.ts';
 import { entryOf, get, makeFile, until, World } from './test-world.ts';
 
@@ -18,15 +19,11 @@ const CONNECTIONS = 10_000;
 async function tokens(world: World, count: number, isForged = false): Promise<string[]> {
   const [header, body] = (await world.token('film')).split('.');
   const claims = JSON.parse(Buffer.from(body, 'base64url').toString()) as { exp: number };
-  const { privateKey } = world.keys.token;
-  const algorithm = { name: 'ECDSA', hash: 'SHA-256' };
   return Promise.all(
     Array.from({ length: count }, async (_, at) => {
       const payload = Buffer.from(JSON.stringify({ ...claims, exp: claims.exp + at }));
       const signed = `${header}.${payload.toString('base64url')}`;
-      const signature = isForged
-        ? randomBytes(64)
-        : Buffer.from(await crypto.subtle.sign(algorithm, privateKey, Buffer.from(signed)));
+      const signature = isForged ? randomBytes(64) : await signatureOf(world.keys.token, signed);
       return `${signed}.${signature.toString('base64url')}`;
     }),
   );

@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { callJsonOk } from '#base/io/http-client.ts';
-import { importSigningKey, type JWK, type SigningKey } from '#base/jws.ts';
+import { importSigningKey, signatureOf, type JWK, type SigningKey } from '#base/jws.ts';
 import { GIB, MIB } from '#base/units.ts';
 import { signViewerToken } from '#steering/contract.ts';
 import { checkTitleListing, CHUNK_BYTES, contentPath } from '#upstream/contract.ts';
@@ -18,7 +18,6 @@ import { machineLoopback } from './namespace.ts';
 const CLI = path.join(import.meta.dirname, '..', '..', 'cli.ts');
 const ROLES = ['publish', 'planner', 'steering', 'playback', 'operator'] as const;
 const TITLE_ID = 'bench';
-const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' };
 const CALL_MS_MAX = 20_000;
 const SERVING_MS_MAX = 30_000;
 const ADOPT_MS_MAX = 600_000;
@@ -172,9 +171,7 @@ export class CompleteCdn implements AsyncDisposable {
     for (let at = 0; at < count; at++) {
       const payload = Buffer.from(JSON.stringify({ ...claims, exp: claims.exp + at }));
       const signed = `${header}.${payload.toString('base64url')}`;
-      const signature = isForged
-        ? randomBytes(64)
-        : Buffer.from(await crypto.subtle.sign(SIGNATURE, key.privateKey, Buffer.from(signed)));
+      const signature = isForged ? randomBytes(64) : await signatureOf(key, signed);
       const token = `${signed}.${signature.toString('base64url')}`;
       lines.push(`/;URISigningPackage=${token}${contentPath(TITLE_ID, file.fileId)}`);
     }
