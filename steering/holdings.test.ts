@@ -5,8 +5,10 @@ import { seededRandom } from '#base/random.ts';
 import {
   bytesOf,
   countOf,
+  holdersAmong,
   holdingsOf,
   isWorthPacking,
+  markUnlike,
   membersOf,
   ordinalSet,
   packed,
@@ -109,4 +111,41 @@ test('a set is worth packing once its overlay is more than a thirty-second of it
   const news = Array.from({ length: 3126 }, (_, at) => at * 3 + 1);
   assert.ok(!isWorthPacking(withChanges(holdingsOf(1, base), 2, news.slice(0, 3125), [])));
   assert.ok(isWorthPacking(withChanges(holdingsOf(1, base), 2, news, [])));
+});
+
+test('several boxes, and several files of a box, looked at together: as one by one', () => {
+  const random = seededRandom(11);
+  const draw = (share: number): number[] =>
+    Array.from({ length: 40_000 }, (_, at) => at).filter(() => random.next() < share);
+  for (let round = 0; round < 30; round++) {
+    const boxes = Array.from({ length: 1 + random.below(50) }, (_, id) => {
+      const share = [0, 0.001, 0.3, 0.9, 1][random.below(5)];
+      const base = holdingsOf(1, ordinalSet(random.below(8) === 0 ? [] : draw(share)));
+      const isChanged = random.below(2) === 0;
+      const holdings = isChanged ? withChanges(base, 2, draw(0.02), draw(0.02)) : base;
+      return { id, holdings };
+    });
+    for (let ask = 0; ask < 100; ask++) {
+      const ordinal = random.below(50_000);
+      const found = holdersAmong(boxes, ordinal);
+      assert.deepEqual(
+        found.map(({ id }) => id),
+        boxes.filter(({ holdings }) => holdsOf(holdings, ordinal)).map(({ id }) => id),
+      );
+      if (found.length === boxes.length) assert.equal(found, boxes);
+      const from = random.below(50_000);
+      const files = Array.from({ length: 1 + random.below(40) }, (_, at) => {
+        return { ordinal: random.below(5) === 0 ? random.below(50_000) : from + at };
+      });
+      const place = random.below(files.length);
+      const { holdings } = boxes[random.below(boxes.length)];
+      const unlike = new Uint8Array(files.length);
+      markUnlike(holdings, files, place, unlike);
+      const isHeld = holdsOf(holdings, files[place].ordinal);
+      for (let at = 0; at < files.length; at++) {
+        const isUnlike = at > place && holdsOf(holdings, files[at].ordinal) !== isHeld;
+        assert.equal(unlike[at] === 1, isUnlike, `file ${at} of ${files.length}, beside ${place}`);
+      }
+    }
+  }
 });

@@ -52,37 +52,71 @@ export function neighbourhoodOf(clusters: readonly FleetCluster[]): Neighbourhoo
     }
     return centre;
   };
+  /** The `most` nearest of a list: who is among them is told by numbers alone, so that only they are put in order. */
   const order = (
     list: readonly number[],
     home: number | null,
     country: string | null,
+    most: number,
   ): Uint32Array => {
     const from = fromOf(home, country);
     const siteId = home === null ? null : clusters[home].siteId;
-    const groups = list.map((at) =>
-      clusters[at].siteId === siteId ? 0 : clusters[at].country === country ? 1 : 2,
-    );
-    const nearness = list.map((at) => nearnessOf(from, points[at]));
-    const places = list.map((_, place) => place);
+    const farness = Float64Array.from(list, (at) => {
+      const cluster = clusters[at];
+      const group = cluster.siteId === siteId ? 0 : cluster.country === country ? 1 : 2;
+      return group * 4 - nearnessOf(from, points[at]);
+    });
+    const limit = most < list.length ? smallest(farness.slice(), most - 1) : Infinity;
+    const places: number[] = [];
+    for (let place = 0; place < list.length; place++) {
+      if (farness[place] <= limit) places.push(place);
+    }
     places.sort(
       (a, b) =>
-        groups[a] - groups[b] ||
-        (nearness[a] === nearness[b] ? 0 : nearness[a] > nearness[b] ? -1 : 1) ||
+        farness[a] - farness[b] ||
         (clusters[list[a]].clusterId < clusters[list[b]].clusterId ? -1 : 1),
     );
+    if (places.length > most) places.length = most;
     return Uint32Array.from(places, (place) => list[place]);
   };
   const everyone = clusters.map(({ index }) => index);
-  const all: Neighbourhood['all'] = (home, country) => order(everyone, home, country);
+  const all: Neighbourhood['all'] = (home, country) =>
+    order(everyone, home, country, everyone.length);
   return {
     inCountry: remembered((home, country) => {
       const site = home === null ? [] : (bySite.get(clusters[home].siteId) ?? []);
       const same = byCountry.get(country ?? '') ?? [];
-      return order([...new Set([...site, ...same])], home, country);
+      return order([...new Set([...site, ...same])], home, country, NEIGHBOURS_KEPT);
     }, clusters.length),
-    nearest: remembered(all, clusters.length),
+    nearest: remembered(
+      (home, country) => order(everyone, home, country, NEIGHBOURS_KEPT),
+      clusters.length,
+    ),
     all: rememberedBy(WHOLE_LISTS_MAX, all), // only where nothing near is usable
   };
+}
+
+/** The value that would stand at `place` if the values were sorted; they are moved about. C. A. R. Hoare, FIND, 1961. */
+export function smallest(values: Float64Array, place: number): number {
+  let low = 0;
+  let high = values.length - 1;
+  while (low < high) {
+    const pivot = values[(low + high) >>> 1];
+    let left = low;
+    let right = high;
+    while (left <= right) {
+      while (values[left] < pivot) left++;
+      while (values[right] > pivot) right--;
+      if (left > right) break;
+      const value = values[left];
+      values[left++] = values[right];
+      values[right--] = value;
+    }
+    if (place <= right) high = right;
+    else if (place >= left) low = left;
+    else break;
+  }
+  return values[place];
 }
 
 type List = Neighbourhood['all'];
@@ -104,9 +138,7 @@ function rememberedBy(listsMax: number, make: List): List {
 /** Asked for with every second decision: the list of a home and its usual country is found by a place in an array. */
 function remembered(make: List, clusters: number): List {
   const usual = Array<{ country: string | null; list: Uint32Array } | undefined>(clusters + 1);
-  const others = rememberedBy(NEIGHBOUR_LISTS_MAX, (home, country) =>
-    make(home, country).slice(0, NEIGHBOURS_KEPT),
-  );
+  const others = rememberedBy(NEIGHBOUR_LISTS_MAX, make);
   return (home, country) => {
     const at = home === null ? clusters : home;
     const known = usual[at];
@@ -130,7 +162,7 @@ function groupBy(
   return groups;
 }
 
-/** A point on the unit sphere: the nearer two are, the larger their product. */
+/** A point on the unit sphere: the nearer two are, the larger their product, from -1 to 1. */
 type Vector = readonly [x: number, y: number, z: number];
 
 function vectorOf({ latitude, longitude }: Point): Vector {

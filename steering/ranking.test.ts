@@ -74,6 +74,50 @@ test('the same four epochs and the same request give the same answer, a new worl
   );
 });
 
+test('files asked for together are ranked as each by itself', () => {
+  const ids = ['lyon-a', 'lyon-b', 'paris-a', 'oslo-a'];
+  const files = Array.from({ length: 12 }, (_, at) => `f${at}`.padEnd(43, '_'));
+  const some = fc.uniqueArray(fc.nat(files.length - 1));
+  const all = fc.constant(files.map((_, at) => at));
+  fc.assert(
+    fc.property(
+      fc.array(fc.oneof(all, fc.constant<number[]>([]), some), { minLength: 4, maxLength: 4 }),
+      fc.array(fc.constantFrom(1, 0.4, 0), { minLength: 4, maxLength: 4 }),
+      fc.array(fc.constantFrom('serving', 'serving', 'draining'), { minLength: 4, maxLength: 4 }),
+      fc.constantFrom('10.1.0.9', '10.2.0.9', '10.3.7.7', '192.0.2.1'),
+      fc.nat(1000),
+      (held, admits, standings, clientAddress, session) => {
+        const world = exampleWorld({
+          holdings: Object.fromEntries(ids.map((id, at) => [id, held[at]])),
+          appliances: Object.fromEntries(
+            ids.map((id, at) => [id, { admit: admits[at], standing: standings[at] as 'serving' }]),
+          ),
+          snapshot: {
+            titles: [
+              {
+                titleId: EXAMPLE_TITLE,
+                availability: [{ countries: ['*'] }],
+                durationSeconds: 100,
+                files: files.map((fileId, ordinal) => ({ fileId, ordinal, sizeBytes: 1 })),
+              },
+            ],
+          },
+        });
+        const ask = { clientAddress, session: `s${session}` };
+        const together = play(world, { ...ask, fileIds: files });
+        const told = ({ ranking }: PlayDecision['files'][number]): unknown => {
+          return { pathways: ranking.candidates.map(pathwayOf), reason: ranking.reason };
+        };
+        for (const [at, fileId] of files.entries()) {
+          const alone = play(world, { ...ask, fileIds: [fileId] });
+          assert.deepEqual(told(together.files[at]), told(alone.files[0]), `file ${at}`);
+        }
+      },
+    ),
+    { numRuns: 400 },
+  );
+});
+
 test('why a client goes elsewhere: table of reasons', () => {
   const nobodyHome = { 'lyon-a': [], 'lyon-b': [] };
   const dead = { 'lyon-a': 'unreachable', 'lyon-b': 'unreachable' } as const;

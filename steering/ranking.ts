@@ -24,7 +24,7 @@ import {
 import { rankExternals } from './externals.ts';
 import type { FleetAppliance, FleetFile } from './fleet.ts';
 import { mix32 } from './hashing.ts';
-import { holds } from './holdings.ts';
+import { holdersAmong, holds, markUnlike } from './holdings.ts';
 
 /** With what stands last that makes URLS_PER_FILE_MAX. */
 export const APPLIANCES_MAX = 3;
@@ -57,8 +57,8 @@ const ORIGIN: Target = { kind: 'origin' };
 type Has = (candidate: Candidate) => boolean;
 
 /**
- * Files that every box has which was looked at share one ranking: it depends on the session alone. Most files of most
- * titles are such, and a title has many.
+ * Files that the boxes looked at hold alike share one ranking, where none of their tiers is mixed: it depends on the session alone.
+ * Most files of most titles are such, and a title has many.
  */
 export function rankFiles(
   world: World,
@@ -66,14 +66,14 @@ export function rankFiles(
   files: readonly FleetFile[],
   sessionHash: number,
 ): readonly Ranking[] {
-  let shared: { readonly ranking: Ranking; readonly looked: readonly Candidate[] } | null = null;
-  return files.map((file) => {
+  let shared: { readonly ranking: Ranking; readonly unlike: Uint8Array } | null = null;
+  return files.map((file, place) => {
+    if (shared !== null && shared.unlike[place] === 0) return shared.ranking;
     const { ordinal } = file;
-    if (shared !== null && allHold(shared.looked, ordinal)) return shared.ranking;
     const has: Has = (candidate) => holds(candidate.holdings, ordinal);
     const picked = new Picked();
     const looked: Candidate[] = [];
-    let isUniform = true;
+    let isMixed = false;
     // Holders by tier. Where every box of a tier has the file the session chooses, so that one viewer stays on one
     // box; where they differ the file chooses, so that each box's memory holds its own part.
     for (let at = 0; !picked.isEnough(); at++) {
@@ -81,21 +81,38 @@ export function rankFiles(
       if (tier === undefined) break;
       const usable = tier.sheds ? admitting(tier, sessionHash) : tier.usable;
       if (usable.length === 0) continue;
-      const holders = holdersOf(usable, ordinal);
+      const holders = holdersAmong(usable, ordinal);
+      looked.push(...usable);
       if (holders.length === usable.length) {
-        looked.push(...usable);
         picked.add(inOrder(usable, sessionHash), true);
-      } else {
-        isUniform = false;
-        if (holders.length > 0) picked.add(inOrder(holders, file.hash), true);
+      } else if (holders.length > 0) {
+        isMixed = true;
+        picked.add(inOrder(holders, file.hash), true);
       }
     }
+    const isShareable = !isMixed && picked.count >= HOLDERS_ENOUGH && place + 1 < files.length;
     if (picked.count < HOLDERS_ENOUGH) addShedding(picked, candidates, has, sessionHash);
     if (picked.count < HOLDERS_ENOUGH) addOthers(picked, candidates, has, file.hash);
     const ranking = conclude(world, candidates, picked, has, sessionHash);
-    if (isUniform && picked.count >= HOLDERS_ENOUGH) shared = { ranking, looked };
+    if (isShareable) shared = { ranking, unlike: unlikeOf(candidates, looked, files, place) };
     return ranking;
   });
+}
+
+/** Files behind a place whose ranking may be another than that of the file there. */
+function unlikeOf(
+  { home }: Candidates,
+  looked: readonly Candidate[],
+  files: readonly FleetFile[],
+  place: number,
+): Uint8Array {
+  const unlike = new Uint8Array(files.length);
+  for (const { holdings } of looked) markUnlike(holdings, files, place, unlike);
+  // The reason asks all boxes of the home, well or not.
+  for (const candidate of home.all) {
+    if (!looked.includes(candidate)) markUnlike(candidate.holdings, files, place, unlike);
+  }
+  return unlike;
 }
 
 /** The best boxes for a client irrespective of the file, of those that `fits` allows: what DNS answers. */
@@ -142,22 +159,6 @@ function addOthers(picked: Picked, candidates: Candidates, has: Has, key: number
     addByTier(picked, candidates, usability, has, key, true);
     addByTier(picked, candidates, usability, lacks, key, false);
   }
-}
-
-function allHold(boxes: readonly Candidate[], ordinal: number): boolean {
-  for (const { holdings } of boxes) if (!holds(holdings, ordinal)) return false;
-  return true;
-}
-
-function holdersOf(boxes: readonly Candidate[], ordinal: number): readonly Candidate[] {
-  let lacking = 0;
-  while (lacking < boxes.length && holds(boxes[lacking].holdings, ordinal)) lacking++;
-  if (lacking === boxes.length) return boxes;
-  const holders = boxes.slice(0, lacking);
-  for (let at = lacking + 1; at < boxes.length; at++) {
-    if (holds(boxes[at].holdings, ordinal)) holders.push(boxes[at]);
-  }
-  return holders;
 }
 
 function conclude(
