@@ -1,7 +1,7 @@
 /**
  * One play request: who gets the viewer, file by file, or why nobody may.
  *
- * Shape:      decidePlay(world, request) -> PlayDecision | PlayRefusal; pure: tokens and URLs are made from the decision
+ * Shape:      decidePlay(world, request) -> PlayDecision | PlayRefusal; pure: answer-bytes.ts makes tokens and URLs of the decision
  * Errors:     a refusal names all that is wrong, with the status code that carries it
  * Invariants: (1) the same world and request give the same decision
  *             (2) every file of an answer has at least one URL; an external CDN or the origin is in the last place of each
@@ -15,16 +15,8 @@ import {
   type ApplianceId,
   type ExternalCdn,
 } from '#control-plane/contract.ts';
-import { signedContentUrl } from '#upstream/contract.ts';
 import { candidatesFor, locate, type Candidates, type Place, type World } from './candidates.ts';
-import {
-  PATHWAYS_MAX,
-  PLAY_FILES_MAX,
-  VIEWER_TOKEN_SLACK_SECONDS,
-  type PlayAnswer,
-  type PlayRequest,
-} from './contract.ts';
-import { externalUrl, type ExternalKeys } from './external-tokens.ts';
+import { PATHWAYS_MAX, PLAY_FILES_MAX, type PlayAnswer, type PlayRequest } from './contract.ts';
 import type { FleetFile, FleetTitle } from './fleet.ts';
 import { hashText } from './hashing.ts';
 import { explores } from './path-quality.ts';
@@ -96,83 +88,6 @@ export function decidePlay(world: World, request: PlayRequest): PlayDecision | P
     isDegraded: isDegraded(candidates),
     epochs: { ...fleet.epochs, load: world.load.epoch },
   };
-}
-
-/** What writes the URLs of an answer. */
-export interface AnswerSigning {
-  readonly tokens: ReadonlyMap<Reason, string>; // of the decision's reasons
-  readonly externalKeys: ExternalKeys;
-}
-
-/**
- * The answer on the wire, as JSON text: URLs signed with the token of each file's reason. Of a title's files most share
- * their URLs but for the file id in them: those are written once.
- */
-export function answerText(
-  world: World,
-  decision: PlayDecision,
-  signing: AnswerSigning,
-  steering: PlayAnswer['steering'],
-  ttlSeconds: number,
-): string {
-  const { titleId } = decision.title.title;
-  const { snapshot, prefixes, holdings, load } = decision.epochs;
-  const written = new Map<Ranking, readonly UrlPiece[]>();
-  let files = '';
-  for (const { fileId, ranking } of decision.files) {
-    let pieces = written.get(ranking);
-    if (pieces === undefined) {
-      pieces = ranking.candidates.map((target) =>
-        urlPiece(world, decision, target, signing, signing.tokens.get(ranking.reason) ?? ''),
-      );
-      written.set(ranking, pieces);
-    }
-    // File ids and reasons need no escaping; what else comes from outside was escaped with its piece.
-    let text = `{"fileId":"${fileId}","reason":"${ranking.reason}","urls":[`;
-    for (let at = 0; at < pieces.length; at++) {
-      const { before, after, sign } = pieces[at];
-      text += (at === 0 ? '' : ',') + before + (sign === null ? fileId : sign(fileId)) + after;
-    }
-    files += `${files === '' ? '' : ','}${text}]}`;
-  }
-  return (
-    `{"titleId":"${titleId}","ttlSeconds":${ttlSeconds},"home":"${decision.home}",` +
-    `"epochs":{"snapshot":${snapshot},"prefixes":${prefixes},"holdings":${holdings},"load":${load}},` +
-    `"files":[${files}],"steering":${JSON.stringify(steering)}}`
-  );
-}
-
-/** One URL object but for what differs by file. */
-interface UrlPiece {
-  readonly before: string;
-  readonly after: string;
-  readonly sign: ((fileId: string) => string) | null; // null: the file id itself
-}
-
-function urlPiece(
-  world: World,
-  { title: { title } }: PlayDecision,
-  target: Target,
-  { externalKeys }: AnswerSigning,
-  token: string,
-): UrlPiece {
-  const { titleId } = title;
-  const after = `","pathwayId":"${pathwayOf(target)}","kind":"${target.kind}"}`;
-  if (target.kind !== 'external') {
-    const baseUrl =
-      target.kind === 'origin' ? world.fleet.snapshot.origin.baseUrl : target.appliance.baseUrl;
-    const url = JSON.stringify(signedContentUrl(baseUrl, token, titleId, ''));
-    return { before: `{"url":${url.slice(0, -1)}`, after, sign: null };
-  }
-  const nowSeconds = Math.floor(world.load.frozenAtMs / 1000);
-  const expiresAtSeconds =
-    nowSeconds + Math.ceil(title.durationSeconds) + VIEWER_TOKEN_SLACK_SECONDS;
-  const { external } = target;
-  const sign = (fileId: string): string => {
-    const ask = { titleId, fileId, viewerToken: token, expiresAtSeconds };
-    return JSON.stringify(externalUrl(external, externalKeys, ask) ?? '').slice(1, -1);
-  };
-  return { before: '{"url":"', after, sign };
 }
 
 /**

@@ -38,6 +38,11 @@ export function externalUrl(
   return `${external.baseUrl}${path}&signature=${signatureOf(key, path).toString('base64url')}`;
 }
 
+/** Whether its URLs differ from file to file in more than the file's id. */
+export function signsEachUrl({ tokens }: ExternalCdn): boolean {
+  return tokens === 'hmac';
+}
+
 export function canSign({ tokens, externalId }: ExternalCdn, keys: ExternalKeys): boolean {
   return tokens === 'rfc9246' || keys.has(externalId);
 }

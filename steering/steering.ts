@@ -7,13 +7,8 @@ export {
   type SteeringDeps,
   type SteeringService,
 } from './io/steering-service.ts';
-export {
-  answerText,
-  decidePlay,
-  expectedLoad,
-  type PlayDecision,
-  type PlayRefusal,
-} from './answer.ts';
+export { decidePlay, expectedLoad, type PlayDecision, type PlayRefusal } from './answer.ts';
+export { answerBytes } from './answer-bytes.ts';
 export { candidatesFor, createWorld, locate, type Candidates, type World } from './candidates.ts';
 export {
   loadRecord,

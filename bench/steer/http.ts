@@ -7,6 +7,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { PlayRequest } from '#steering/contract.ts';
+import { cpuSecondsOf } from '../load/cpu.ts';
 import type { TopologySize } from './topology.ts';
 
 export interface ServerPlan {
@@ -25,6 +26,7 @@ export interface ServerReady {
 }
 
 const CONNECTIONS = 24;
+const WARM_SECONDS = 4; // until what is asked all the time has been compiled
 const READY_MS = 180_000;
 
 export async function measureHttp(plan: ServerPlan, seconds: number): Promise<unknown> {
@@ -37,14 +39,23 @@ export async function measureHttp(plan: ServerPlan, seconds: number): Promise<un
   process.once('exit', stopChild);
   try {
     const { ready, next } = await listen(child);
-    const warm = async (): Promise<unknown> => load(ready.port, ready.cached, Math.min(1, seconds));
-    await warm();
-    const cached = await load(ready.port, ready.cached, seconds);
+    const ask = async (
+      requests: readonly PlayRequest[],
+      forSeconds: number,
+    ): Promise<HttpFigures> => {
+      const before = cpuSecondsOf(child.pid ?? 0);
+      const figures = await load(ready.port, requests, forSeconds);
+      const spent = cpuSecondsOf(child.pid ?? 0) - before;
+      const answers = figures.requestsPerSecond * forSeconds;
+      return { ...figures, cpuMicrosPerRequest: Math.round((spent * 1e7) / answers) / 10 };
+    };
+    await load(ready.port, ready.cached, Math.min(WARM_SECONDS, seconds));
+    const cached = await ask(ready.cached, seconds);
     console.error(`steer: http, tokens cached ${JSON.stringify(cached)}`);
-    const fresh = await load(ready.port, ready.fresh, seconds);
+    const fresh = await ask(ready.fresh, seconds);
     console.error(`steer: http, fresh signatures ${JSON.stringify(fresh)}`);
     child.stdin?.write(`night ${seconds * 4}\n`);
-    const during = await load(ready.port, ready.cached, seconds * 4);
+    const during = await ask(ready.cached, seconds * 4);
     const night = JSON.parse(await next()) as unknown;
     console.error(`steer: http, while a night comes in ${JSON.stringify({ during, night })}`);
     return { connections: CONNECTIONS, cached, fresh, duringNight: { ...during, night } };
@@ -77,6 +88,10 @@ interface LoadFigures {
   readonly p99Ms: number;
   readonly worstMs: number;
   readonly failed: number;
+}
+
+interface HttpFigures extends LoadFigures {
+  readonly cpuMicrosPerRequest: number; // of the whole process, all threads
 }
 
 /** Each connection sends its next request when the last answer is there. */
@@ -136,7 +151,7 @@ function converse(
     socket.setNoDelay(true);
     let sentMs = 0;
     let left = -1; // of the body; -1: in the head
-    let head = '';
+    let pending: Buffer | null = null; // of a head that is not whole
     let isGood = false;
     const send = (): void => {
       const request = nextRequest();
@@ -149,17 +164,18 @@ function converse(
     };
     socket.on('connect', send);
     socket.on('error', reject);
-    socket.on('data', (bytes) => {
-      let size = bytes.length;
+    socket.on('data', (part: Buffer) => {
+      let size = part.length;
       if (left === -1) {
-        head += bytes.toString('latin1');
-        const end = head.indexOf('\r\n\r\n');
+        const bytes: Buffer = pending === null ? part : Buffer.concat([pending, part]);
+        const end = bytes.indexOf('\r\n\r\n');
+        pending = end === -1 ? bytes : null;
         if (end === -1) return;
+        const head = bytes.toString('latin1', 0, end);
         const length = /content-length: (\d+)/i.exec(head);
         isGood = head.startsWith('HTTP/1.1 200') && length !== null;
         left = Number(length?.[1] ?? 0);
-        size = head.length - end - 4;
-        head = '';
+        size = bytes.length - end - 4;
       }
       left -= size;
       if (left > 0) return;

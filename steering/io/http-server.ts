@@ -2,6 +2,7 @@
  * The HTTP face: play requests of the playback service, steering manifests of players, status and metrics of operators.
  */
 import http from 'node:http';
+import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { isLoopback, parseAddress } from '#base/address.ts';
 import type { Milliseconds } from '#base/clock.ts';
@@ -19,7 +20,16 @@ import {
   type SteeringManifest,
 } from '../contract.ts';
 import type { Explanation } from '../explain.ts';
-import { addPlayRoutes, callerOf, invalid, takePlay, unauthorised } from './play-routes.ts';
+import { PlayLane } from './play-lane.ts';
+import {
+  addPlayRoutes,
+  callerOf,
+  failedReply,
+  invalid,
+  PLAY_PATH,
+  playReply,
+  unauthorised,
+} from './play-routes.ts';
 
 export interface HttpFace {
   readonly serviceTokens: readonly ServiceToken[];
@@ -29,8 +39,8 @@ export interface HttpFace {
   onLimited(): void;
   /** Whether a player's report counts. */
   report(message: PlayerReportMessage): Promise<boolean>;
-  /** The answer as JSON text; null before the first snapshot. */
-  play(request: PlayRequest): string | Promise<string> | PlayRefusal | null;
+  /** The answer as JSON; null before the first snapshot. */
+  play(request: PlayRequest): Buffer | Promise<Buffer> | PlayRefusal | null;
   explain(request: ExplainRequest): Explanation | PlayRefusal | 'not-ready';
   steer(
     kind: 'hls' | 'dash',
@@ -48,17 +58,21 @@ const HEADER_BYTES_MAX = 16 * 1024;
 const REQUEST_TIMEOUT_MS = 10_000;
 
 export function createHttpServer(face: HttpFace): FastifyInstance {
+  const lanes: PlayLane[] = [];
   const app = Fastify({
     bodyLimit: BODY_BYTES_MAX,
-    serverFactory: (answer) =>
-      http.createServer(
-        { maxHeaderSize: HEADER_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS },
-        (request, response) => {
-          if (!takePlay(face, BODY_BYTES_MAX, request, response)) answer(request, response);
-        },
-      ),
+    serverFactory: (answer) => {
+      const options = { maxHeaderSize: HEADER_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS };
+      const server = http.createServer(options, answer);
+      lanes.push(layLane(server, face));
+      return server;
+    },
     routerOptions: { maxParamLength: 2048 },
     forceCloseConnections: true,
+  });
+  app.addHook('preClose', (done) => {
+    for (const lane of lanes) lane.close();
+    done();
   });
   app.setErrorHandler((thrown, _request, reply) => {
     const status = statusOf(thrown);
@@ -77,6 +91,24 @@ export function createHttpServer(face: HttpFace): FastifyInstance {
   addReports(app, face);
   addAdmin(app, face);
   return app;
+}
+
+/** Every connection begins in the lane of play requests, and is node:http's from its first other request on. */
+function layLane(server: http.Server, face: HttpFace): PlayLane {
+  const adopters = server.listeners('connection');
+  server.removeAllListeners('connection');
+  const lane = new PlayLane({
+    path: PLAY_PATH,
+    bodyBytesMax: BODY_BYTES_MAX,
+    requestTimeoutMs: REQUEST_TIMEOUT_MS,
+    answer: (authorization, read) => playReply(face, authorization, read),
+    fail: failedReply,
+    handOver: (socket) => {
+      for (const adopt of adopters) adopt.call(server, socket);
+    },
+  });
+  server.on('connection', (socket: Socket) => lane.take(socket));
+  return lane;
 }
 
 function addContentSteering(app: FastifyInstance, face: HttpFace): void {

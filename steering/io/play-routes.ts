@@ -2,7 +2,6 @@
  * What playback services and operators ask: play requests, one or many, explanations, and the description of all of it.
  */
 import { hash, timingSafeEqual } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Milliseconds } from '#base/clock.ts';
 import { messageOf } from '#base/outcome.ts';
@@ -11,17 +10,11 @@ import type { PlayRefusal } from '../answer.ts';
 import { checkExplainRequest, checkPlayBatch, checkPlayRequest } from '../contract.ts';
 import { OPENAPI } from '../openapi.ts';
 import type { HttpFace } from './http-server.ts';
+import type { PlayReply } from './play-lane.ts';
 
 const BATCH_BYTES_MAX = 4 * 1024 * 1024;
 
-/** What a request gets, before it is anybody's framework's. */
-interface PlayReply {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-}
-
-const PLAY_PATH = '/v1/play';
+export const PLAY_PATH = '/v1/play';
 const JSON_TYPE = 'application/json; charset=utf-8';
 
 export function addPlayRoutes(app: FastifyInstance, face: HttpFace): void {
@@ -41,9 +34,9 @@ export function addPlayRoutes(app: FastifyInstance, face: HttpFace): void {
     for (const answer of answers) {
       if (answer === null) return send(reply, notReadyReply());
       const [status, body] =
-        typeof answer === 'string'
-          ? [200, answer]
-          : [answer.status, JSON.stringify(refusalOf(answer))];
+        'kind' in answer
+          ? [answer.status, JSON.stringify(refusalOf(answer))]
+          : [200, answer.toString()];
       texts.push(`{"status":${status},"body":${body}}`);
     }
     return reply
@@ -65,51 +58,8 @@ export function addPlayRoutes(app: FastifyInstance, face: HttpFace): void {
   });
 }
 
-/**
- * The one route that is asked thousands of times a second, past the framework, which would cost as much again: a POST of
- * JSON whose length is known. False: nothing was done, the framework's route answers, with the same words.
- */
-export function takePlay(
-  face: HttpFace,
-  bodyBytesMax: number,
-  request: IncomingMessage,
-  response: ServerResponse,
-): boolean {
-  const { headers, method, url } = request;
-  const isCommon =
-    method === 'POST' &&
-    url === PLAY_PATH &&
-    headers['content-type']?.startsWith('application/json') === true &&
-    headers['transfer-encoding'] === undefined &&
-    headers.expect === undefined;
-  const length = Number(headers['content-length']);
-  if (!isCommon || !(length > 0 && length <= bodyBytesMax)) return false;
-  const parts: Buffer[] = [];
-  request.on('data', (part: Buffer) => parts.push(part));
-  request.on('end', () => {
-    const bytes = parts.length === 1 ? parts[0] : Buffer.concat(parts);
-    const read = (): unknown => JSON.parse(bytes.toString());
-    const fail = (thrown: unknown): void => write(response, failedReply(thrown));
-    try {
-      const answer = playReply(face, headers.authorization, read);
-      if (answer instanceof Promise) answer.then((later) => write(response, later), fail);
-      else write(response, answer);
-    } catch (thrown) {
-      fail(thrown); // a bug, or a signature that failed: 500, as the framework answers it
-    }
-  });
-  return true;
-}
-
-function write(response: ServerResponse, { body, headers, status }: PlayReply): void {
-  const length = Buffer.byteLength(body);
-  response.writeHead(status, { ...headers, 'content-length': length });
-  // Nearly always all ASCII: then the bytes are copied, not encoded.
-  response.end(body, length === body.length ? 'latin1' : 'utf8');
-}
-
 /** `read` throws SyntaxError where the body is no JSON. Not a promise where nothing has to be waited for. */
-function playReply(
+export function playReply(
   face: HttpFace,
   authorization: string | undefined,
   read: () => unknown,
@@ -136,13 +86,13 @@ function playReply(
 
 const ANSWERED: PlayReply['headers'] = { 'cache-control': 'no-store', 'content-type': JSON_TYPE };
 
-function answeredReply(answer: string | PlayRefusal | null): PlayReply {
-  if (typeof answer === 'string') return { status: 200, headers: ANSWERED, body: answer };
+function answeredReply(answer: Buffer | PlayRefusal | null): PlayReply {
   if (answer === null) return notReadyReply();
-  return jsonReply(answer.status, refusalOf(answer));
+  if ('kind' in answer) return jsonReply(answer.status, refusalOf(answer));
+  return { status: 200, headers: ANSWERED, body: answer };
 }
 
-function failedReply(thrown: unknown): PlayReply {
+export function failedReply(thrown: unknown): PlayReply {
   return jsonReply(500, { error: 'failed', message: messageOf(thrown), problems: [] });
 }
 

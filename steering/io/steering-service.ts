@@ -20,13 +20,8 @@ import {
 } from '#control-plane/contract.ts';
 import type { Reason } from '#appliance/contract.ts';
 import { signedContentUrl } from '#upstream/contract.ts';
-import {
-  answerText,
-  decidePlay,
-  expectedLoad,
-  type PlayDecision,
-  type PlayRefusal,
-} from '../answer.ts';
+import { decidePlay, expectedLoad, type PlayDecision, type PlayRefusal } from '../answer.ts';
+import { answerBytes } from '../answer-bytes.ts';
 import { CallBudget } from '../call-budget.ts';
 import { createWorld, type World } from '../candidates.ts';
 import type { SteeringConfig } from '../config.ts';
@@ -277,8 +272,8 @@ export class SteeringService {
     return this.#keeper.take(message);
   }
 
-  /** The answer as JSON text; a promise only where a signature has to be waited for. */
-  play(request: PlayRequest): string | Promise<string> | PlayRefusal | null {
+  /** The answer as JSON; a promise only where a signature has to be waited for. */
+  play(request: PlayRequest): Buffer | Promise<Buffer> | PlayRefusal | null {
     const world = this.#world;
     if (world === null) return null;
     const { clock } = this.#deps;
@@ -315,10 +310,10 @@ export class SteeringService {
     }
   }
 
-  #write(world: World, decision: PlayDecision, tokens: ReadonlyMap<Reason, string>): string {
+  #write(world: World, decision: PlayDecision, tokens: ReadonlyMap<Reason, string>): Buffer {
     const { config, random, blobSecret } = this.#deps;
     const blob = sealSession(blobSecret, decision.session);
-    return answerText(
+    return answerBytes(
       world,
       decision,
       { tokens, externalKeys: this.#deps.externalKeys ?? NO_EXTERNAL_KEYS },

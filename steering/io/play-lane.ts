@@ -1,0 +1,253 @@
+/**
+ * Play requests beside node:http, which would take as long as all the rest of an answer.
+ *
+ * A connection begins here. As long as it asks nothing but plain play requests (HTTP/1.1, JSON of known length) they are answered
+ * straight off the socket. With the first head that is anything else, or that is not whole in what was read, it goes to
+ * node:http with all that was read, and stays there: whatever is unusual, wrong or slow in a head is judged by that parser alone.
+ *
+ * Shape:      lane.take(socket) for each new connection; lane.close()
+ * Invariants: (1) answers leave in the order of the requests, and a request is looked at when the answers before it have been written
+ *             (2) of a connection at most one body of BODY_BYTES_MAX and one read are held; while its client does not read, nothing is read
+ *             (3) a head that is not plain reaches node:http byte for byte as it came
+ * Units:      milliseconds
+ * Source:     RFC 9112, 2.1, 6.3, 9.3 (messages, lengths, persistence)
+ */
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+
+/** What a request gets, before it is anybody's framework's. */
+export interface PlayReply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | Buffer;
+}
+
+export interface PlayLaneOptions {
+  readonly path: string;
+  readonly bodyBytesMax: number;
+  readonly requestTimeoutMs: number; // for a body to come in whole, and for an answer to be taken
+  /** `read` gives the body, and throws SyntaxError where it is no JSON. */
+  answer(authorization: string | undefined, read: () => unknown): PlayReply | Promise<PlayReply>;
+  fail(thrown: unknown): PlayReply;
+  /** Gives a connection to node:http. */
+  handOver(socket: Socket): void;
+}
+
+/** How long a connection may ask nothing. Told to the client, who closes it first (RFC 9112, 9.3: or finds its request lost). */
+const IDLE_SECONDS = 60;
+const IDLE_MS = IDLE_SECONDS * 1000;
+const HEAD_BYTES_MAX = 8192;
+const HEAD_END = Buffer.from('\r\n\r\n');
+const HEADER_LINE = /^([\w-]+):[ \t]*([\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?[ \t]*$/;
+
+export interface PlainHead {
+  readonly bodyBytes: number;
+  readonly authorization: string | undefined;
+}
+
+/** Null where it is not a plain play request: not ours to answer. `head` without the empty line at its end. */
+export function readPlainHead(head: string, path: string, bodyBytesMax: number): PlainHead | null {
+  const [first, ...lines] = head.split('\r\n');
+  if (first !== `POST ${path} HTTP/1.1`) return null;
+  const headers = new Map<string, string>();
+  for (const line of lines) {
+    const found = HEADER_LINE.exec(line);
+    if (found === null) return null;
+    const name = found[1].toLowerCase();
+    if (headers.has(name)) return null;
+    headers.set(name, found[2] ?? '');
+  }
+  const isPlain =
+    headers.has('host') &&
+    headers.get('content-type')?.startsWith('application/json') === true &&
+    (headers.get('connection') ?? 'keep-alive').toLowerCase() === 'keep-alive' &&
+    !['transfer-encoding', 'expect', 'upgrade', 'trailer'].some((name) => headers.has(name));
+  const length = headers.get('content-length') ?? '';
+  if (!isPlain || !/^[1-9]\d{0,8}$/.test(length) || Number(length) > bodyBytesMax) return null;
+  return { bodyBytes: Number(length), authorization: headers.get('authorization') };
+}
+
+export class PlayLane {
+  readonly #options: PlayLaneOptions;
+  readonly #connections = new Set<Connection>();
+
+  constructor(options: PlayLaneOptions) {
+    this.#options = options;
+  }
+
+  take(socket: Socket): void {
+    const connection = new Connection(socket, this.#options);
+    this.#connections.add(connection);
+    connection.onGone = () => void this.#connections.delete(connection);
+  }
+
+  close(): void {
+    for (const connection of this.#connections) connection.destroy();
+  }
+}
+
+class Connection {
+  onGone: () => void = () => undefined;
+  readonly #socket: Socket;
+  readonly #options: PlayLaneOptions;
+  #unread: Buffer | null = null; // came in while an answer was made, or the beginning of a body
+  #isWaiting = false; // for an answer, or for the client to take one
+  #bodySinceMs: number | null = null;
+  #isEnded = false;
+  #timeoutMs = 0;
+  /** Of a connection nearly all heads are the same: what the last one said. */
+  #lastText = '';
+  #lastHead: PlainHead | null = null;
+
+  constructor(socket: Socket, options: PlayLaneOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    socket.setNoDelay(true);
+    this.#allow(IDLE_MS);
+    socket.on('data', this.#onData);
+    socket.on('end', this.#onEnd);
+    socket.on('timeout', this.#onTimeout);
+    socket.on('error', this.#onError);
+    socket.on('close', this.#onClose);
+    socket.on('drain', this.#onDrain);
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  /** Until something is read or written; whatever is, begins it again. */
+  #allow(ms: number): void {
+    if (ms !== this.#timeoutMs) this.#socket.setTimeout(ms);
+    this.#timeoutMs = ms;
+  }
+
+  readonly #onTimeout = (): void => void this.#socket.destroy();
+  readonly #onError = (): void => void this.#socket.destroy();
+  readonly #onClose = (): void => this.onGone();
+  readonly #onDrain = (): void => this.#goOn();
+
+  readonly #onEnd = (): void => {
+    this.#isEnded = true;
+    if (!this.#isWaiting) this.#socket.end();
+  };
+
+  readonly #onData = (bytes: Buffer): void => {
+    this.#unread = this.#unread === null ? bytes : Buffer.concat([this.#unread, bytes]);
+    if (!this.#isWaiting) this.#answerAll();
+  };
+
+  #answerAll(): void {
+    while (this.#unread !== null && !this.#isWaiting && !this.#socket.destroyed) {
+      if (!this.#answerOne(this.#unread)) return;
+    }
+  }
+
+  /** False where there is nothing to be done until more comes in, or ever. */
+  #answerOne(bytes: Buffer): boolean {
+    const headEnd = bytes.indexOf(HEAD_END);
+    const head =
+      headEnd === -1 || headEnd > HEAD_BYTES_MAX
+        ? null
+        : this.#read(bytes.toString('latin1', 0, headEnd));
+    if (head === null) {
+      this.#handOver(bytes);
+      return false;
+    }
+    const bodyStart = headEnd + HEAD_END.length;
+    const end = bodyStart + head.bodyBytes;
+    if (bytes.length < end) {
+      this.#awaitBody();
+      return false;
+    }
+    this.#bodySinceMs = null;
+    this.#unread = bytes.length === end ? null : bytes.subarray(end);
+    const read = (): unknown => JSON.parse(bytes.toString('utf8', bodyStart, end));
+    let reply: PlayReply | Promise<PlayReply>;
+    try {
+      reply = this.#options.answer(head.authorization, read);
+    } catch (thrown) {
+      reply = this.#options.fail(thrown); // a bug, or a signature that failed: 500, as the framework answers it
+    }
+    if (!(reply instanceof Promise)) {
+      this.#write(reply);
+      return true;
+    }
+    this.#wait();
+    reply
+      .catch((thrown: unknown) => this.#options.fail(thrown))
+      .then((later) => {
+        if (this.#write(later)) this.#goOn();
+      }, this.#onError);
+    return false;
+  }
+
+  #read(text: string): PlainHead | null {
+    if (text !== this.#lastText) {
+      const { path, bodyBytesMax } = this.#options;
+      this.#lastHead = readPlainHead(text, path, bodyBytesMax);
+      this.#lastText = text;
+    }
+    return this.#lastHead;
+  }
+
+  /** A body that trickles in has as long as any other: then the connection ends. */
+  #awaitBody(): void {
+    const nowMs = performance.now();
+    this.#bodySinceMs ??= nowMs;
+    const leftMs = this.#bodySinceMs + this.#options.requestTimeoutMs - nowMs;
+    if (leftMs <= 0) this.#socket.destroy();
+    else this.#allow(leftMs);
+  }
+
+  #wait(): void {
+    this.#isWaiting = true;
+    this.#socket.pause();
+  }
+
+  #goOn(): void {
+    this.#isWaiting = false;
+    this.#answerAll();
+    if (this.#isWaiting || this.#socket.destroyed) return;
+    if (this.#isEnded) this.#socket.end();
+    else this.#socket.resume();
+  }
+
+  /** Whether the client has room for more. */
+  #write({ status, headers, body }: PlayReply): boolean {
+    if (this.#socket.destroyed) return false;
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+    let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
+    for (const name in headers) head += `${name}: ${headers[name]}\r\n`;
+    head += `content-length: ${bytes.length}\r\ndate: ${httpDate()}\r\nconnection: keep-alive\r\nkeep-alive: timeout=${IDLE_SECONDS}\r\n\r\n`;
+    const message = Buffer.allocUnsafe(head.length + bytes.length);
+    message.write(head, 'latin1');
+    message.set(bytes, head.length);
+    const hasRoom = this.#socket.write(message);
+    if (!hasRoom) this.#wait();
+    this.#allow(hasRoom ? IDLE_MS : this.#options.requestTimeoutMs);
+    return hasRoom;
+  }
+
+  #handOver(bytes: Buffer): void {
+    const socket = this.#socket;
+    socket.off('data', this.#onData);
+    socket.off('end', this.#onEnd);
+    socket.off('timeout', this.#onTimeout);
+    socket.off('error', this.#onError);
+    socket.off('close', this.#onClose);
+    socket.off('drain', this.#onDrain);
+    socket.setTimeout(0);
+    this.onGone();
+    socket.unshift(bytes);
+    this.#options.handOver(socket);
+  }
+}
+
+let date = { second: 0, text: '' };
+
+function httpDate(): string {
+  const second = Math.floor(Date.now() / 1000);
+  if (second !== date.second) date = { second, text: new Date(second * 1000).toUTCString() };
+  return date.text;
+}
