@@ -111,12 +111,23 @@ interface CloneOffer {
     readonly ID: string;
     readonly 'URI-REPLACEMENT': {
       readonly HOST?: string;
+      readonly 'PER-VARIANT-URIS'?: Readonly<Record<string, string>>;
+      readonly 'PER-RENDITION-URIS'?: Readonly<Record<string, string>>;
     };
   }[];
 }
 
 const STEERING = /\/v1\/(hls|dash)\//;
 const STOCK = {
+  hls: {
+    manifest: 'master.m3u8',
+    script: 'hls.js',
+    // A short buffer: the sample would be loaded whole before anything happens. The test pauses before the first play has begun.
+    start: `const hls = new Hls({ maxBufferLength: 4, maxMaxBufferLength: 4 });
+      hls.on('hlsManifestParsed', () => video.play().catch(() => {}));
+      hls.loadSource(url);
+      hls.attachMedia(video);`,
+  },
   dash: {
     manifest: 'manifest.mpd',
     script: 'dash.js',
@@ -126,6 +137,25 @@ const STOCK = {
       player.initialize(video, url, true);`,
   },
 } as const;
+
+/**
+ * Waits until a paused player has filled its buffer and asks for nothing more: a second without any request open.
+ * What dies then dies unnoticed: a stock player that finds all its boxes dead before it hears from steering gives up for good.
+ */
+async function untilNothingIsAsked(page: Page): Promise<void> {
+  await until('the paused player to fill its buffer and to ask for nothing more', async () => {
+    const asked = (): Promise<number> =>
+      page.evaluate(`performance.getEntriesByType('resource').length`);
+    const before = await asked();
+    await new Promise((resolve) => {
+      setTimeout(resolve, 1_000);
+    });
+    const isFull = await page.evaluate(
+      `(({ buffered, currentTime }) => buffered.length > 0 && buffered.end(buffered.length - 1) > currentTime + 2)(document.getElementById('video'))`,
+    );
+    return isFull === true && before === (await asked());
+  });
+}
 
 /**
  * The player begins on boxes that then die, while the one that was dead comes back. It is paused and its first question to
@@ -159,6 +189,7 @@ async function playOnClone(player: keyof typeof STOCK, late: string): Promise<Cl
     Promise.resolve(received.size > 0 && held !== ''),
   );
   await page.evaluate('document.getElementById("video").pause()');
+  await untilNothingIsAsked(page);
   assert.equal(received.get(lateHost), undefined);
 
   await cdn.haveAlive([late]);
@@ -177,6 +208,23 @@ async function playOnClone(player: keyof typeof STOCK, late: string): Promise<Cl
   await page.close();
   return offer;
 }
+
+test(
+  'stock hls.js plays from a box that is in none of its initial playlists: a clone by PER-VARIANT-URIS and PER-RENDITION-URIS',
+  { skip },
+  async () => {
+    const late = 'lyon-1';
+    const { 'PATHWAY-CLONES': clones = [] } = await playOnClone('hls', late);
+    assert.deepEqual(
+      clones.map(({ ID }) => ID),
+      [late],
+    );
+    const { HOST, ...uris } = clones[0]['URI-REPLACEMENT'];
+    assert.equal(HOST, undefined, 'hls.js gives a HOST with a port to nobody');
+    assert.ok(Object.keys(uris['PER-VARIANT-URIS'] ?? {}).length > 1);
+    assert.ok(Object.keys(uris['PER-RENDITION-URIS'] ?? {}).length > 0);
+  },
+);
 
 test(
   'stock dash.js plays from a box that is in no BaseURL of its manifest: a clone by HOST',
