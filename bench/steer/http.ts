@@ -1,13 +1,13 @@
 /**
- * Play requests over HTTP: the service in a process of its own, closed-loop connections from this one; with tokens that are there already,
+ * Play requests over HTTP: the service in a process of its own, closed-loop connections from another; with tokens that are there already,
  * with a fresh signature for nearly each, and while a night's changes of the whole shard come in.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import net from 'node:net';
+import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { PlayRequest } from '#steering/contract.ts';
 import { cpuSecondsOf } from '../load/cpu.ts';
+import type { LoadFigures } from './asker.ts';
 import type { TopologySize } from './topology.ts';
 
 export interface ServerPlan {
@@ -18,170 +18,81 @@ export interface ServerPlan {
   readonly files: number;
 }
 
-/** What the other process says when it listens. */
+/** What the service's process says when it listens, and what the asking one is told first. */
 export interface ServerReady {
   readonly port: number;
   readonly cached: readonly PlayRequest[]; // few titles and homes: their tokens are there after the first round
   readonly fresh: readonly PlayRequest[]; // a title and home of its own nearly each
 }
 
-const CONNECTIONS = 24;
-const WARM_SECONDS = 4; // until what is asked all the time has been compiled
-const READY_MS = 180_000;
-
-export async function measureHttp(plan: ServerPlan, seconds: number): Promise<unknown> {
-  const child = spawn(
-    process.execPath,
-    [path.join(import.meta.dirname, 'server.ts'), JSON.stringify(plan)],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  );
-  const stopChild = (): void => void child.kill('SIGTERM');
-  process.once('exit', stopChild);
-  try {
-    const { ready, next } = await listen(child);
-    const ask = async (
-      requests: readonly PlayRequest[],
-      forSeconds: number,
-    ): Promise<HttpFigures> => {
-      const before = cpuSecondsOf(child.pid ?? 0);
-      const figures = await load(ready.port, requests, forSeconds);
-      const spent = cpuSecondsOf(child.pid ?? 0) - before;
-      const answers = figures.requestsPerSecond * forSeconds;
-      return { ...figures, cpuMicrosPerRequest: Math.round((spent * 1e7) / answers) / 10 };
-    };
-    await load(ready.port, ready.cached, Math.min(WARM_SECONDS, seconds));
-    const cached = await ask(ready.cached, seconds);
-    console.error(`steer: http, tokens cached ${JSON.stringify(cached)}`);
-    const fresh = await ask(ready.fresh, seconds);
-    console.error(`steer: http, fresh signatures ${JSON.stringify(fresh)}`);
-    child.stdin?.write(`night ${seconds * 4}\n`);
-    const during = await ask(ready.cached, seconds * 4);
-    const night = JSON.parse(await next()) as unknown;
-    console.error(`steer: http, while a night comes in ${JSON.stringify({ during, night })}`);
-    return { connections: CONNECTIONS, cached, fresh, duringNight: { ...during, night } };
-  } finally {
-    process.off('exit', stopChild);
-    stopChild();
-  }
-}
-
-function listen(
-  child: ChildProcess,
-): Promise<{ readonly ready: ServerReady; readonly next: () => Promise<string> }> {
-  return new Promise((resolve, reject) => {
-    if (child.stdout === null) return reject(new Error('no output of the server'));
-    const lines = createInterface({ input: child.stdout });
-    const timer = setTimeout(() => reject(new Error('the server did not start')), READY_MS);
-    child.once('exit', (code) => reject(new Error(`the server ended with status ${code}`)));
-    lines.once('line', (line) => {
-      clearTimeout(timer);
-      const ready = JSON.parse(line) as ServerReady;
-      const next = new Promise<string>((said) => lines.once('line', said));
-      resolve({ ready, next: () => next });
-    });
-  });
-}
-
-interface LoadFigures {
-  readonly requestsPerSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly worstMs: number;
-  readonly failed: number;
-}
-
 interface HttpFigures extends LoadFigures {
   readonly cpuMicrosPerRequest: number; // of the whole process, all threads
 }
 
-/** Each connection sends its next request when the last answer is there. */
-async function load(
-  port: number,
-  requests: readonly PlayRequest[],
-  seconds: number,
-): Promise<LoadFigures> {
-  const bytes = requests.map((request) => {
-    const body = JSON.stringify(request);
-    return Buffer.from(
-      `POST /v1/play HTTP/1.1\r\nHost: s\r\nAuthorization: Bearer bench\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-    );
-  });
-  const took: number[] = [];
-  let failed = 0;
-  let turn = 0;
-  const untilMs = performance.now() + seconds * 1000;
-  const startMs = performance.now();
-  await Promise.all(
-    Array.from({ length: CONNECTIONS }, () =>
-      converse(
-        port,
-        () => {
-          if (performance.now() >= untilMs) return null;
-          return bytes[turn++ % bytes.length];
-        },
-        (ms, isGood) => {
-          took.push(ms);
-          if (!isGood) failed++;
-        },
-      ),
-    ),
-  );
-  const spent = (performance.now() - startMs) / 1000;
-  const sorted = Float64Array.from(took).sort();
-  const at = (share: number): number =>
-    Math.round(
-      (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0) * 100,
-    ) / 100;
-  return {
-    requestsPerSecond: Math.round(took.length / spent),
-    p50Ms: at(0.5),
-    p99Ms: at(0.99),
-    worstMs: at(1),
-    failed,
+const ANSWER_MS = 180_000; // a helper that says nothing for so long is ended
+const WARM_SECONDS = 4; // until what is asked all the time has been compiled
+
+export async function measureHttp(plan: ServerPlan, seconds: number): Promise<unknown> {
+  using server = new Helper('server.ts', JSON.stringify(plan));
+  const ready = await server.hear();
+  using asker = new Helper('asker.ts');
+  asker.say(ready);
+  const ask = async (what: 'cached' | 'fresh', forSeconds: number): Promise<HttpFigures> => {
+    const before = cpuSecondsOf(server.pid);
+    asker.say(`${what} ${forSeconds}`);
+    const figures = JSON.parse(await asker.hear()) as LoadFigures;
+    const spent = cpuSecondsOf(server.pid) - before;
+    const answers = figures.requestsPerSecond * forSeconds;
+    return { ...figures, cpuMicrosPerRequest: Math.round((spent * 1e7) / answers) / 10 };
   };
+  await ask('cached', Math.min(WARM_SECONDS, seconds));
+  const cached = await ask('cached', seconds);
+  console.error(`steer: http, tokens cached ${JSON.stringify(cached)}`);
+  const fresh = await ask('fresh', seconds);
+  console.error(`steer: http, fresh signatures ${JSON.stringify(fresh)}`);
+  server.say(`night ${seconds * 4}`);
+  const during = await ask('cached', seconds * 4);
+  const night = JSON.parse(await server.hear()) as unknown;
+  console.error(`steer: http, while a night comes in ${JSON.stringify({ during, night })}`);
+  return { cached, fresh, duringNight: { ...during, night } };
 }
 
-function converse(
-  port: number,
-  nextRequest: () => Buffer | null,
-  onAnswer: (ms: number, isGood: boolean) => void,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect({ port, host: '127.0.0.1' });
-    socket.setNoDelay(true);
-    let sentMs = 0;
-    let left = -1; // of the body; -1: in the head
-    let pending: Buffer | null = null; // of a head that is not whole
-    let isGood = false;
-    const send = (): void => {
-      const request = nextRequest();
-      if (request === null) {
-        socket.end();
-        return resolve();
-      }
-      sentMs = performance.now();
-      socket.write(request);
-    };
-    socket.on('connect', send);
-    socket.on('error', reject);
-    socket.on('data', (part: Buffer) => {
-      let size = part.length;
-      if (left === -1) {
-        const bytes: Buffer = pending === null ? part : Buffer.concat([pending, part]);
-        const end = bytes.indexOf('\r\n\r\n');
-        pending = end === -1 ? bytes : null;
-        if (end === -1) return;
-        const head = bytes.toString('latin1', 0, end);
-        const length = /content-length: (\d+)/i.exec(head);
-        isGood = head.startsWith('HTTP/1.1 200') && length !== null;
-        left = Number(length?.[1] ?? 0);
-        size = bytes.length - end - 4;
-      }
-      left -= size;
-      if (left > 0) return;
-      left = -1;
-      onAnswer(performance.now() - sentMs, isGood);
-      send();
+/** A process of this folder that is told lines and answers in lines. It ends with this one. */
+class Helper implements Disposable {
+  readonly #child;
+  readonly #lines;
+  readonly #file: string;
+
+  constructor(file: string, ...args: readonly string[]) {
+    this.#file = file;
+    const program = path.join(import.meta.dirname, file);
+    this.#child = spawn(process.execPath, [program, ...args], {
+      stdio: ['pipe', 'pipe', 'inherit'],
     });
-  });
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+    process.once('exit', this.#stop);
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  say(line: string): void {
+    this.#child.stdin.write(`${line}\n`);
+  }
+
+  async hear(): Promise<string> {
+    const timer = setTimeout(this.#stop, ANSWER_MS);
+    const { value, done } = await this.#lines.next();
+    clearTimeout(timer);
+    if (done === true) throw new Error(`${this.#file} ended: exit code ${this.#child.exitCode}`);
+    return value;
+  }
+
+  readonly #stop = (): void => void this.#child.kill('SIGTERM');
+
+  [Symbol.dispose](): void {
+    process.off('exit', this.#stop);
+    this.#stop();
+  }
 }
