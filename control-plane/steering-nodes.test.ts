@@ -48,6 +48,41 @@ test('all are told where a node comes, judges otherwise or falls silent; ages an
   );
 });
 
+test('people see a node that fell silent, for an hour, and before those that live', () => {
+  const nodes = new SteeringNodes(0);
+  nodes.take(report('b', 'suspect'), SETTLED_MS);
+  nodes.take(report('a'), SETTLED_MS + 4000);
+  const fallen = SETTLED_MS + STEERING_NODE_SILENT_MS + 1;
+  nodes.tick(fallen);
+  const verdicts: never[] = [];
+  assert.deepEqual(nodes.seen(fallen), [
+    { nodeId: 'b', heardAgoMs: STEERING_NODE_SILENT_MS + 1, isLive: false, verdicts },
+    { nodeId: 'a', heardAgoMs: STEERING_NODE_SILENT_MS - 3999, isLive: true, verdicts },
+  ]);
+  nodes.take(report('b', 'suspect'), fallen + 1);
+  assert.deepEqual(
+    nodes.seen(fallen + 1).map(({ nodeId, isLive }) => [nodeId, isLive]),
+    [
+      ['a', true],
+      ['b', true],
+    ],
+  );
+  nodes.tick(fallen + 60_000);
+  assert.equal(nodes.seen(fallen + 60_000).length, 2);
+  nodes.tick(fallen + 3_600_002);
+  assert.deepEqual(nodes.seen(fallen + 3_600_002), []);
+});
+
+test('however many names come and go, as many silent ones are remembered as may live', () => {
+  const nodes = new SteeringNodes(0);
+  for (let at = 0; at < 3 * STEERING_NODES_MAX; at++) {
+    const nowMs = SETTLED_MS + at * (STEERING_NODE_SILENT_MS + 1);
+    nodes.take(report(`n${at}`), nowMs);
+    nodes.tick(nowMs);
+  }
+  assert.ok(nodes.seen(SETTLED_MS).length <= STEERING_NODES_MAX + 1);
+});
+
 test('a verdict of long ago is no verdict, and a node too many is refused until one is silent', () => {
   const nodes = new SteeringNodes(0);
   nodes.take(

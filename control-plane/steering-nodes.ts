@@ -2,7 +2,8 @@
  * Which steering nodes are alive, and what their own probes say of the boxes that one of them suspects: told to all of them, so that
  * a box goes by the word of most nodes and not by the broken path of one.
  *
- * Shape:      take(report, now) -> true where all are to be told; tick(now) -> the same; entries -> one list, the same object until then
+ * Shape:      take(report, now) -> true where all are to be told; tick(now) -> the same; entries -> one list, the same object until then;
+ *             seen(now) -> for people: those that fell silent within NODE_REMEMBERED_MS too
  * Units:      monotonic milliseconds
  * Invariants: (1) a node that was not heard for STEERING_NODE_SILENT_MS is not in the list, nor is what it said
  *             (2) ages alone change nothing: a list is new only where somebody came, went or judges otherwise
@@ -18,6 +19,16 @@ import {
   type SteeringReport,
 } from './contract.ts';
 
+const NODE_REMEMBERED_MS = 3_600_000;
+
+/** A node as a person looks at it. */
+export interface SeenNode {
+  readonly nodeId: string;
+  readonly heardAgoMs: Milliseconds;
+  readonly isLive: boolean;
+  readonly verdicts: SteeringNode['verdicts']; // none of a silent one: they count no more
+}
+
 interface Heard {
   readonly node: SteeringNode;
   readonly key: string; // what it says, comparable
@@ -26,6 +37,7 @@ interface Heard {
 
 export class SteeringNodes {
   readonly #heard = new Map<string, Heard>();
+  readonly #silent = new Map<string, Milliseconds>(); // when they were last heard, in the order of falling silent
   readonly #startedAtMs: Milliseconds;
   #entries: readonly SteeringNode[] | undefined = undefined;
 
@@ -50,6 +62,7 @@ export class SteeringNodes {
       .join();
     const node = before?.key === key ? before.node : { nodeId, verdicts: fresh };
     this.#heard.set(nodeId, { node, key, atMs: nowMs });
+    this.#silent.delete(nodeId);
     return before?.key === key ? false : this.#renew(nowMs);
   }
 
@@ -58,9 +71,30 @@ export class SteeringNodes {
     for (const [nodeId, { atMs }] of this.#heard) {
       if (nowMs - atMs <= STEERING_NODE_SILENT_MS) continue;
       this.#heard.delete(nodeId);
+      this.#silent.set(nodeId, atMs);
       isNews = true;
     }
+    this.#forget(nowMs);
     return isNews && this.#renew(nowMs);
+  }
+
+  /** Silent ones first, then by id. */
+  seen(nowMs: Milliseconds): readonly SeenNode[] {
+    const silent = Array.from(this.#silent, ([nodeId, atMs]): SeenNode => {
+      return { nodeId, heardAgoMs: nowMs - atMs, isLive: false, verdicts: [] };
+    });
+    const live = Array.from(this.#heard.values(), ({ node, atMs }): SeenNode => {
+      return { ...node, heardAgoMs: nowMs - atMs, isLive: true };
+    });
+    const byId = (a: SeenNode, b: SeenNode): number => (a.nodeId < b.nodeId ? -1 : 1);
+    return [...silent.sort(byId), ...live.sort(byId)];
+  }
+
+  #forget(nowMs: Milliseconds): void {
+    for (const [nodeId, atMs] of this.#silent) {
+      const isOld = nowMs - atMs > NODE_REMEMBERED_MS;
+      if (isOld || this.#silent.size > STEERING_NODES_MAX) this.#silent.delete(nodeId);
+    }
   }
 
   #renew(nowMs: Milliseconds): boolean {

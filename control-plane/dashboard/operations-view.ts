@@ -1,17 +1,20 @@
 /**
- * What the fleet page shows of tonight's work: releases, takedowns, the rollout, inventories and prefixes that do not steer.
+ * What the fleet page shows of tonight's work: releases, takedowns, the rollout, inventories, prefixes that do not steer, the steering
+ * nodes and the CDNs that take what no box can.
  *
  * Shape:      facts as they stand now -> one bounded value, what needs a look first
  * Units:      bytes; Unix milliseconds, or milliseconds after the event that a figure belongs to (`...AfterMs`)
  * Invariants: (1) every list is bounded; what does not fit is counted in `...LeftOut`
  *             (2) an unknown figure is null, never zero
  */
+import type { ExternalCdn, SteeringNode } from '../contract.ts';
 import type { BoxDenial, BoxDenialStatus, DenialView } from '../denials.ts';
 import type { Box } from '../fleet.ts';
 import { INVENTORY_ALARM_SHARE } from '../inventory.ts';
 import type { TitleLiveness } from '../liveness.ts';
 import type { MissFigures, RolloutStage } from '../rollout.ts';
 import type { QuarantinedRoute } from '../routes/policy.ts';
+import type { SeenNode } from '../steering-nodes.ts';
 
 export const RELEASES_SHOWN_MAX = 12;
 export const RELEASE_AHEAD_MS = 30 * 24 * 3600 * 1000;
@@ -21,6 +24,9 @@ const CLUSTERS_SHOWN_MAX = 20; // of a title: those that hold it up
 const BOXES_SHOWN_MAX = 100; // of a takedown: those that have not deleted first
 const INVENTORIES_SHOWN_MAX = 60;
 const ROUTES_SHOWN_MAX = 50;
+const NODES_SHOWN_MAX = 24;
+const VERDICTS_SHOWN_MAX = 50; // of a node: those against a box first
+const REGIONS_SHOWN_MAX = 30; // of an external CDN
 
 export interface ReleaseView {
   readonly titleId: string;
@@ -93,6 +99,27 @@ export interface QuarantineView {
   readonly detail: string;
 }
 
+/** A steering node, and what its probes say of the boxes that some node suspects. */
+export interface SteeringNodeView {
+  readonly nodeId: string;
+  readonly heardAgoMs: number;
+  readonly isLive: boolean; // a silent one counts in no quorum
+  readonly against: number; // verdicts "suspect" or "unreachable"
+  readonly verdicts: SteeringNode['verdicts'];
+  readonly verdictsLeftOut: number;
+}
+
+export interface ExternalView {
+  readonly externalId: string;
+  readonly name: string;
+  readonly host: string;
+  readonly tokens: ExternalCdn['tokens'];
+  readonly costPerGb: number;
+  readonly budgetPerDay: number | null; // null: none was set
+  readonly regions: ExternalCdn['regions'];
+  readonly regionsLeftOut: number;
+}
+
 export interface OperationsView {
   readonly atMs: number;
   readonly releases: readonly ReleaseView[];
@@ -104,6 +131,11 @@ export interface OperationsView {
   readonly inventoriesLeftOut: number;
   readonly quarantined: readonly QuarantineView[];
   readonly quarantinedCount: number;
+  /** null: for the first seconds of a control plane, when not all that live were heard. */
+  readonly steeringNodesLive: number | null;
+  readonly steeringNodes: readonly SteeringNodeView[];
+  readonly steeringNodesLeftOut: number;
+  readonly externals: readonly ExternalView[];
 }
 
 export function releaseView(
@@ -221,4 +253,42 @@ export function quarantineViews(routes: readonly QuarantinedRoute[]): readonly Q
     why,
     detail,
   }));
+}
+
+/** Silent nodes first, then those whose probes fail. */
+export function steeringNodeViews(nodes: readonly SeenNode[]): {
+  readonly shown: readonly SteeringNodeView[];
+  readonly leftOut: number;
+} {
+  const views = nodes.map(({ nodeId, heardAgoMs, isLive, verdicts }): SteeringNodeView => {
+    const against = verdicts.filter(({ name }) => name !== 'reachable');
+    const all = [...against, ...verdicts.filter(({ name }) => name === 'reachable')];
+    return {
+      nodeId,
+      heardAgoMs: Math.round(heardAgoMs),
+      isLive,
+      against: against.length,
+      verdicts: all.slice(0, VERDICTS_SHOWN_MAX),
+      verdictsLeftOut: Math.max(0, all.length - VERDICTS_SHOWN_MAX),
+    };
+  });
+  views.sort((a, b) => Number(a.isLive) - Number(b.isLive) || b.against - a.against);
+  return {
+    shown: views.slice(0, NODES_SHOWN_MAX),
+    leftOut: Math.max(0, views.length - NODES_SHOWN_MAX),
+  };
+}
+
+export function externalView(external: ExternalCdn): ExternalView {
+  const { externalId, name, baseUrl, tokens, costPerGb, budgetPerDay, regions } = external;
+  return {
+    externalId,
+    name,
+    host: URL.parse(baseUrl)?.host ?? baseUrl,
+    tokens,
+    costPerGb,
+    budgetPerDay: budgetPerDay ?? null,
+    regions: regions.slice(0, REGIONS_SHOWN_MAX),
+    regionsLeftOut: Math.max(0, regions.length - REGIONS_SHOWN_MAX),
+  };
 }

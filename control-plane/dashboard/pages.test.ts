@@ -30,12 +30,24 @@ import {
   formatShare,
 } from './web/assets/format.js';
 
-import type { ReleaseView, RolloutView, TakedownView } from './operations-view.ts';
+import {
+  externalView,
+  steeringNodeViews,
+  type ReleaseView,
+  type RolloutView,
+  type TakedownView,
+} from './operations-view.ts';
 import {
   blockingWords,
   copiesWords,
+  externalLines,
+  externalWords,
   inventoryVerdict,
   missWords,
+  nodeLines,
+  nodeVerdict,
+  nodeWords,
+  quorumWords,
   releaseVerdict,
   rolloutVerdict,
   rolloutWords,
@@ -569,4 +581,75 @@ test('an inventory is short below the alarmed share, and never complete on an ol
     [{ manifestVersion: 0, versionInUse: 0 }, 'No manifest'],
   ];
   for (const [over, word] of rows) assert.equal(inventoryVerdict({ ...box, ...over }).word, word);
+});
+
+test('steering nodes: silent ones first, then those that fail to reach a box; each says of which', () => {
+  const box = (applianceId: string, name: 'reachable' | 'suspect' | 'unreachable') =>
+    ({ applianceId, family: 4, name }) as const;
+  const seen = { heardAgoMs: 400.4, isLive: true };
+  const { shown, leftOut } = steeringNodeViews([
+    { nodeId: 'well', ...seen, verdicts: [] },
+    { nodeId: 'asked', ...seen, verdicts: [box('a', 'reachable')] },
+    { nodeId: 'doubts', ...seen, verdicts: [box('a', 'reachable'), box('b', 'suspect')] },
+    { nodeId: 'gone', heardAgoMs: 41_000, isLive: false, verdicts: [] },
+  ]);
+  assert.deepEqual(
+    shown.map((node) => [node.nodeId, nodeVerdict(node).word, plain(nodeWords(node))]),
+    [
+      ['gone', 'Silent', 'counts in no quorum: is it up, and does it reach the control plane?'],
+      ['doubts', 'Doubts', 'fails to reach 1 of 2 boxes in doubt'],
+      ['well', 'Live', 'no box is in doubt'],
+      ['asked', 'Live', 'reaches all of 1 box that another node doubts'],
+    ],
+  );
+  assert.equal(leftOut, 0);
+  assert.deepEqual(
+    nodeLines(shown[1]).map(({ name, tone, words }) => [name, words, tone]),
+    [
+      ['b', 'suspect over IPv4', 'warn'],
+      ['a', 'reachable over IPv4', 'ok'],
+    ],
+  );
+  const many = Array.from({ length: 100 }, (_, at) => {
+    return {
+      nodeId: `n${at}`,
+      ...seen,
+      verdicts: Array.from({ length: at }, (_, one) => box(`b${one}`, 'unreachable')),
+    };
+  });
+  const bounded = steeringNodeViews(many);
+  assert.equal(bounded.shown[0].nodeId, 'n99', 'who fails most comes first');
+  assert.equal(bounded.shown.length + bounded.leftOut, 100);
+  assert.equal(bounded.shown[0].against, 99);
+  assert.match(nodeLines(bounded.shown[0]).at(-1)?.words ?? '', /^and 49 more$/);
+  assert.match(quorumWords(null), /just started/);
+  assert.match(quorumWords(0), /No steering node/);
+  assert.match(quorumWords(1), /alone/);
+  assert.match(quorumWords(4), /when 3 of 4 nodes voted/);
+  assert.match(quorumWords(5), /when 3 of 5 nodes voted/);
+});
+
+test('an external CDN says what it costs and carries, region by region', () => {
+  const external = externalView({
+    externalId: 'ext',
+    name: 'Another CDN',
+    baseUrl: 'https://cdn.example:8443',
+    tokens: 'hmac',
+    costPerGb: 0.02,
+    regions: [
+      { countries: ['FR', 'DE'], commitBps: 1e9, capBps: 10e9 },
+      { countries: ['*'], commitBps: 0, capBps: 2e9 },
+    ],
+  });
+  assert.equal(external.host, 'cdn.example:8443');
+  assert.equal(externalWords(external), '0.02 a GB, no budget; HMAC URLs');
+  assert.match(externalWords({ ...external, budgetPerDay: 50 }), /at most 50 a day/);
+  assert.deepEqual(
+    externalLines(external).map(({ name, words }) => [name, plain(words)]),
+    [
+      ['FR DE', 'commit 1.0 Gbit/s, cap 10.0 Gbit/s'],
+      ['anywhere', 'no commit, cap 2.0 Gbit/s'],
+    ],
+  );
+  assert.match(externalLines({ ...external, regions: [] })[0].words, /nobody is sent there/);
 });

@@ -1,5 +1,6 @@
 /**
- * What people look at beside the fleet itself: releases, takedowns, the rollout, inventories, prefixes in quarantine.
+ * What people look at beside the fleet itself: releases, takedowns, the rollout, inventories, prefixes in quarantine, steering nodes
+ * and external CDNs.
  *
  * Made at most once in VIEW_KEPT_MS however many pages ask, and with a bound on the work: a control plane that shows things
  * is still the one that hears heartbeats.
@@ -9,12 +10,14 @@ import { Type } from 'typebox';
 import { SECOND_MS } from '#base/units.ts';
 import { APPLIANCE_ID_PATTERN } from '../contract.ts';
 import {
+  externalView,
   inventoryViews,
   quarantineViews,
   RELEASE_AHEAD_MS,
   RELEASE_BEHIND_MS,
   RELEASES_SHOWN_MAX,
   releaseView,
+  steeringNodeViews,
   TAKEDOWNS_SHOWN_MAX,
   takedownView,
   type OperationsView,
@@ -61,7 +64,8 @@ export function operationsRoutes(server: Server, plane: Plane): void {
 }
 
 function operationsView(plane: Plane): OperationsView {
-  const { clock, denialStore, denials, fastTrack, fleet, manifests, rollout, routes } = plane;
+  const { clock, denialStore, denials, externals, fastTrack, fleet, manifests, rollout, routes } =
+    plane;
   denials.flush();
   const { quarantined } = routes;
   const { shown, leftOut } = inventoryViews(
@@ -70,6 +74,8 @@ function operationsView(plane: Plane): OperationsView {
     clock.monotonicMs(),
   );
   const { entries } = fastTrack.list;
+  const { steeringNodes } = plane;
+  const nodes = steeringNodeViews(steeringNodes.seen(clock.monotonicMs()));
   return {
     atMs: clock.wallMs(),
     ...releases(plane),
@@ -85,6 +91,10 @@ function operationsView(plane: Plane): OperationsView {
     inventoriesLeftOut: leftOut,
     quarantined: quarantineViews(quarantined),
     quarantinedCount: quarantined.length,
+    steeringNodesLive: steeringNodes.entries?.length ?? null,
+    steeringNodes: nodes.shown,
+    steeringNodesLeftOut: nodes.leftOut,
+    externals: externals.list.map(externalView),
   };
 }
 

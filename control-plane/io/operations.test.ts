@@ -105,6 +105,37 @@ test('one view says who holds a release up, what a box did about a takedown, how
   assert.equal((await rig.call('GET', '/v1/operations/inventory/nobody', null)).status, 404);
 });
 
+test('the view says which steering nodes are heard, what they doubt, and which CDNs are registered', async (t) => {
+  const rig = await Rig.start(t);
+  const look = async (): Promise<OperationsView> =>
+    (await rig.call('GET', '/v1/operations/view', null)).body as unknown as OperationsView;
+  const { externals: none, steeringNodes: nobody } = await look();
+  assert.deepEqual([none, nobody], [[], []]);
+  const verdicts = [{ applianceId: 'p', family: 4, name: 'suspect', ageMs: 10 }];
+  const said = { nodeId: 'node-1', verdicts };
+  assert.equal((await rig.call('POST', '/v1/steering/verdicts', 'steering', said)).status, 204);
+  const external = {
+    externalId: 'ext',
+    name: 'Another CDN',
+    baseUrl: 'https://cdn.example',
+    tokens: 'rfc9246',
+    costPerGb: 0.02,
+    regions: [{ countries: ['*'], commitBps: 0, capBps: 1e9 }],
+  };
+  assert.equal((await rig.call('POST', '/v1/externals', 'operator', external)).status, 201);
+  let view = await look();
+  // A view is kept for two seconds.
+  while (view.externals.length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    view = await look();
+  }
+  assert.deepEqual(
+    view.steeringNodes.map(({ nodeId, isLive, against }) => [nodeId, isLive, against]),
+    [['node-1', true, 1]],
+  );
+  assert.equal(view.externals[0].host, 'cdn.example');
+});
+
 test('where the pages ask for a password, the operations view does too', async (t) => {
   const pagesAuthentication = { user: 'me', passwordSha256: 'A'.repeat(43) };
   const rig = await Rig.start(t, { pagesAuthentication });

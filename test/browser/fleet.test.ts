@@ -67,6 +67,26 @@ test(
     assert.equal(await page.innerText('#rollout-pill'), 'Not staged');
     assert.equal(await page.innerText('#quarantine-pill'), 'None');
     assert.match(await page.innerText('#work-age'), /as of .*\ss ago/);
+
+    const node = page.locator('#nodes li').first();
+    await node.getByText('Live').waitFor({ timeout: WAIT_MS });
+    assert.match(await node.innerText(), /heard \d[^]*no box is in doubt/);
+    assert.match(await page.innerText('#nodes-note'), /One node: it judges boxes alone/);
+    assert.match(await page.innerText('#externals-note'), /nightfill externals add/);
+    await cdn.call('POST', '/v1/externals', 'operator', {
+      externalId: 'another-cdn',
+      name: 'Another CDN whose name goes on and on and does not end where a panel does',
+      baseUrl: 'https://a-rather-long-host-name.of-another-cdn.example:8443',
+      tokens: 'rfc9246',
+      costPerGb: 0.02,
+      budgetPerDay: 500,
+      regions: [{ countries: ['*'], commitBps: 1e9, capBps: 10e9 }],
+    });
+    const external = page.locator('#externals li').filter({ hasText: '0.02 a GB' });
+    await external.first().waitFor({ timeout: WAIT_MS });
+    assert.match(await openFirst('externals'), /anywhere[^]*cap 10\.0/);
+    await cdn.call('DELETE', '/v1/externals/another-cdn', 'operator');
+    await external.first().waitFor({ state: 'detached', timeout: WAIT_MS });
     await page.setViewportSize({ width: 390, height: 800 });
     const tooWide = await page.evaluate(
       () => document.documentElement.scrollWidth - document.documentElement.clientWidth,

@@ -1,5 +1,6 @@
 /**
- * The panels of releases, takedowns, rollout, inventory and quarantined prefixes, each with the age of what it shows.
+ * The panels of releases, takedowns, rollout, inventory, quarantined prefixes, steering nodes and external CDNs, each with the age of what
+ * it shows.
  */
 import { byId, setAttribute, setText } from './dom.js';
 import {
@@ -14,8 +15,14 @@ import { askInventory, followOperations } from './operations-feed.js';
 import {
   blockingWords,
   copiesWords,
+  externalLines,
+  externalWords,
   inventoryVerdict,
   missWords,
+  nodeLines,
+  nodeVerdict,
+  nodeWords,
+  quorumWords,
   releaseTime,
   releaseVerdict,
   rolloutVerdict,
@@ -40,6 +47,8 @@ const releases = new WorkList(byId('releases'));
 const takedowns = new WorkList(byId('takedowns'));
 const inventory = new WorkList(byId('inventory'), driftOf);
 const quarantine = new WorkList(byId('quarantine'));
+const nodes = new WorkList(byId('nodes'));
+const externals = new WorkList(byId('externals'));
 /** @type {OperationsSighting | null} */
 let latest = null;
 
@@ -51,6 +60,8 @@ followOperations((sighting) => {
   showRollout(view);
   showInventory(view);
   showQuarantine(view);
+  showNodes(view);
+  showExternals(view);
   tick();
 });
 setInterval(tick, TICK_MS);
@@ -229,6 +240,52 @@ function showQuarantine({ quarantined, quarantinedCount }) {
       : left > 0
         ? `${left} more: GET /v1/routes`
         : '',
+  );
+}
+
+/** @param {OperationsView} view */
+function showNodes({ steeringNodes, steeringNodesLeftOut, steeringNodesLive }) {
+  const verdicts = steeringNodes.map(nodeVerdict);
+  nodes.show(
+    steeringNodes.map((node, index) => ({
+      key: node.nodeId,
+      name: node.nodeId,
+      aside: `heard ${formatAge(node.heardAgoMs)}`,
+      verdict: verdicts[index],
+      words: nodeWords(node),
+      lines: nodeLines(node),
+    })),
+  );
+  const isNobody = steeringNodesLive === 0;
+  showPill(
+    'nodes-pill',
+    isNobody ? [{ tone: 'bad' }] : verdicts,
+    steeringNodes.length + steeringNodesLeftOut,
+  );
+  const more = steeringNodesLeftOut > 0 ? `${plural(steeringNodesLeftOut, 'more node')}. ` : '';
+  setText(byId('nodes-note'), more + quorumWords(steeringNodesLive));
+}
+
+/** @param {OperationsView} view */
+function showExternals({ externals: list }) {
+  /** @type {{ word: string, tone: 'idle' }} */
+  const verdict = { word: 'Overflow', tone: 'idle' };
+  externals.show(
+    list.map((external) => ({
+      key: external.externalId,
+      name: external.name,
+      aside: external.host,
+      verdict,
+      words: externalWords(external),
+      lines: externalLines(external),
+    })),
+  );
+  showPill('externals-pill', [], list.length);
+  setText(
+    byId('externals-note'),
+    list.length === 0
+      ? 'Where no box is left viewers go to the origin: nightfill externals add.'
+      : 'How they fare, and what was sent there, each steering node says: GET /status.',
   );
 }
 

@@ -1,7 +1,8 @@
 /**
- * What releases, takedowns, a rollout and an inventory say in words, with their tone. Pure.
+ * What releases, takedowns, a rollout, an inventory, steering nodes and external CDNs say in words, with their tone. Pure.
  */
 import {
+  formatBps,
   formatBytes,
   formatCount,
   formatDuration,
@@ -14,6 +15,8 @@ import {
 /** @typedef {import('../../operations-view.ts').TakedownView} TakedownView */
 /** @typedef {import('../../operations-view.ts').RolloutView} RolloutView */
 /** @typedef {import('../../operations-view.ts').InventoryView} InventoryView */
+/** @typedef {import('../../operations-view.ts').SteeringNodeView} SteeringNodeView */
+/** @typedef {import('../../operations-view.ts').ExternalView} ExternalView */
 /** @typedef {{ word: string, tone: 'ok' | 'warn' | 'bad' | 'idle' }} Verdict */
 
 const DAY_MS = 24 * 3600 * 1000; // a release is to be everywhere so long before its time
@@ -152,6 +155,64 @@ export function inventoryVerdict({ heldShare, isShort, manifestVersion, versionI
   if (isShort) return { word: 'Short', tone: 'bad' };
   if (versionInUse < manifestVersion) return { word: 'Older manifest', tone: 'warn' };
   return heldShare < 1 ? { word: 'Filling', tone: 'warn' } : { word: 'Complete', tone: 'ok' };
+}
+
+/** @param {SteeringNodeView} node
+ * @returns {Verdict} */
+export function nodeVerdict({ against, isLive }) {
+  if (!isLive) return { word: 'Silent', tone: 'bad' };
+  return against > 0 ? { word: 'Doubts', tone: 'warn' } : { word: 'Live', tone: 'ok' };
+}
+
+/** @param {SteeringNodeView} node */
+export function nodeWords({ against, isLive, verdicts, verdictsLeftOut }) {
+  if (!isLive) return 'counts in no quorum: is it up, and does it reach the control plane?';
+  const asked = verdicts.length + verdictsLeftOut;
+  if (asked === 0) return 'no box is in doubt';
+  return against === 0
+    ? `reaches all of ${boxesOf(asked)} that another node doubts`
+    : `fails to reach ${against} of ${boxesOf(asked)} in doubt`;
+}
+
+/** What it says of each box in doubt, a box and family a line.
+ * @param {SteeringNodeView} node */
+export function nodeLines({ isLive, verdicts, verdictsLeftOut }) {
+  /** @type {{ name: string, words: string, tone?: string }[]} */
+  const lines = verdicts.map(({ applianceId, family, name }) => ({
+    name: applianceId,
+    words: `${name} over IPv${family}`,
+    tone: name === 'unreachable' ? 'bad' : name === 'suspect' ? 'warn' : 'ok',
+  }));
+  if (verdictsLeftOut > 0) lines.push({ name: '', words: `and ${verdictsLeftOut} more` });
+  if (lines.length > 0) return lines;
+  return [{ name: '', words: isLive ? 'it was asked of no box' : 'what it said is void' }];
+}
+
+/** How many nodes it takes to find a box unreachable.
+ * @param {number | null} live */
+export function quorumWords(live) {
+  if (live === null) return 'The control plane has just started: who lives is known in 5 s.';
+  if (live === 0) return 'No steering node is heard: nobody is told what changes.';
+  if (live === 1) return 'One node: it judges boxes alone.';
+  return `A box that times out is out when ${Math.floor(live / 2) + 1} of ${live} nodes voted, most against it.`;
+}
+
+/** @param {ExternalView} external */
+export function externalWords({ budgetPerDay, costPerGb, tokens }) {
+  const budget = budgetPerDay === null ? 'no budget' : `at most ${budgetPerDay} a day`;
+  const scheme = tokens === 'hmac' ? 'HMAC URLs' : 'our tokens';
+  return `${costPerGb} a GB, ${budget}; ${scheme}`;
+}
+
+/** A region a line.
+ * @param {ExternalView} external */
+export function externalLines({ regions, regionsLeftOut }) {
+  const lines = regions.map(({ capBps, commitBps, countries }) => ({
+    name: countries.includes('*') ? 'anywhere' : countries.join(' '),
+    words: `${commitBps === 0 ? 'no commit' : `commit ${formatBps(commitBps)}`}, cap ${formatBps(capBps)}`,
+  }));
+  if (regionsLeftOut > 0) lines.push({ name: '', words: `and ${regionsLeftOut} more` });
+  return lines.length > 0 ? lines : [{ name: '', words: 'no region: nobody is sent there' }];
 }
 
 /** @param {number} count */
