@@ -1,7 +1,7 @@
 /**
  * One play request: who gets the viewer, file by file, or why nobody may.
  *
- * Shape:      decidePlay(world, request) -> PlayDecision | PlayRefusal; pure: answer-bytes.ts makes tokens and URLs of the decision
+ * Shape:      decidePlay(world, request) -> PlayDecision | PlayRefusal; pure: answer-text.ts makes tokens and URLs of the decision
  * Errors:     a refusal names all that is wrong, with the status code that carries it
  * Invariants: (1) the same world and request give the same decision
  *             (2) every file of an answer has at least one URL; an external CDN or the origin is in the last place of each

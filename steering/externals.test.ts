@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ExternalCdn } from '#control-plane/contract.ts';
-import { answerBytes } from './answer-bytes.ts';
+import { answerText } from './answer-text.ts';
 import { decidePlay, expectedLoad, pathwayOf } from './answer.ts';
 import { createWorld, type World } from './candidates.ts';
 import { checkPlayAnswer } from './contract.ts';
@@ -174,7 +174,7 @@ test('URLs carry the viewer’s token, or an HMAC over the path that the other s
     session: 's',
   });
   assert.ok(decision.kind === 'play');
-  const bytes = answerBytes(
+  const text = answerText(
     world,
     decision,
     {
@@ -184,7 +184,7 @@ test('URLs carry the viewer’s token, or an HMAC over the path that the other s
     { hls: 'http://s/h', dash: 'http://s/d' },
     10,
   );
-  const answer = checkPlayAnswer(JSON.parse(bytes.toString()));
+  const answer = checkPlayAnswer(JSON.parse(text));
   assert.ok(answer.ok);
   const [first, origin] = answer.value.files[0].urls;
   assert.equal(first.kind, 'external');

@@ -8,7 +8,7 @@ export {
   type SteeringService,
 } from './io/steering-service.ts';
 export { decidePlay, expectedLoad, type PlayDecision, type PlayRefusal } from './answer.ts';
-export { answerBytes } from './answer-bytes.ts';
+export { answerText } from './answer-text.ts';
 export { candidatesFor, createWorld, locate, type Candidates, type World } from './candidates.ts';
 export {
   loadRecord,

@@ -5,7 +5,7 @@ import { seededRandom } from '#base/random.ts';
 import type { FleetSnapshot } from '#control-plane/contract.ts';
 import type { PlayRequest } from '#steering/contract.ts';
 import {
-  answerBytes,
+  answerText,
   bytesOf,
   createFleet,
   createWorld,
@@ -180,7 +180,7 @@ export function measureDecisions(fleet: Fleet, prefixes: PrefixList, seconds: nu
       decisionsPerCpuSecond: Math.round((decisions / (spentMs.decide + spentMs.freeze)) * 1000),
       microseconds: round((spentMs.decide * 1000) / decisions),
       freezeMs: round(spentMs.freeze / (decisions / DECISIONS_PER_EPOCH)),
-      answerBytesMicroseconds: round(answerMs * 1000),
+      answerTextMicroseconds: round(answerMs * 1000),
       reasonsPerDecision: round(reasons / decisions),
     };
   });
@@ -205,7 +205,7 @@ function writingMs(
         dash: 'http://steer.example/v1/dash/x',
       };
       const signing = { tokens, externalKeys: new Map() };
-      bytes += answerBytes(world, decision, signing, steering, 120).length;
+      bytes += answerText(world, decision, signing, steering, 120).length;
     }
   };
   write();

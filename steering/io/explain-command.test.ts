@@ -85,8 +85,8 @@ test('nightfill explain says of a running node what it would answer and why, and
   const answers: PlayAnswer[] = [];
   for (let at = 0; at < 3; at++) {
     const answer = await service.play({ ...request, fileIds: [EXAMPLE_FILES[at]] });
-    assert.ok(answer instanceof Buffer);
-    answers.push(JSON.parse(answer.toString()) as PlayAnswer);
+    assert.ok(typeof answer === 'string');
+    answers.push(JSON.parse(answer) as PlayAnswer);
   }
   // Holdings alone wait for the next load epoch; until then decisions are taken, and logged, on the fleet before.
   const taken = service.take({
@@ -105,8 +105,8 @@ test('nightfill explain says of a running node what it would answer and why, and
   assert.equal(taken, 'go-on');
   const playFirst = async (): Promise<PlayAnswer> => {
     const answer = await service.play({ ...request, fileIds: [EXAMPLE_FILES[0]] });
-    assert.ok(answer instanceof Buffer);
-    return JSON.parse(answer.toString()) as PlayAnswer;
+    assert.ok(typeof answer === 'string');
+    return JSON.parse(answer) as PlayAnswer;
   };
   assert.equal((await playFirst()).epochs.snapshot, 7);
   let now = await playFirst();

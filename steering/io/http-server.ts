@@ -40,7 +40,7 @@ export interface HttpFace {
   /** Whether a player's report counts. */
   report(message: PlayerReportMessage): Promise<boolean>;
   /** The answer as JSON; null before the first snapshot. */
-  play(request: PlayRequest): Buffer | Promise<Buffer> | PlayRefusal | null;
+  play(request: PlayRequest): string | Promise<string> | PlayRefusal | null;
   explain(request: ExplainRequest): Explanation | PlayRefusal | 'not-ready';
   steer(
     kind: 'hls' | 'dash',

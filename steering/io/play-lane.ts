@@ -19,7 +19,7 @@ import type { Socket } from 'node:net';
 export interface PlayReply {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string | Buffer;
+  readonly body: string;
 }
 
 export interface PlayLaneOptions {
@@ -216,14 +216,12 @@ class Connection {
   /** Whether the client has room for more. */
   #write({ status, headers, body }: PlayReply): boolean {
     if (this.#socket.destroyed) return false;
-    const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+    const length = Buffer.byteLength(body);
     let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
     for (const name in headers) head += `${name}: ${headers[name]}\r\n`;
-    head += `content-length: ${bytes.length}\r\ndate: ${httpDate()}\r\nconnection: keep-alive\r\nkeep-alive: timeout=${IDLE_SECONDS}\r\n\r\n`;
-    const message = Buffer.allocUnsafe(head.length + bytes.length);
-    message.write(head, 'latin1');
-    message.set(bytes, head.length);
-    const hasRoom = this.#socket.write(message);
+    head += `content-length: ${length}\r\ndate: ${httpDate()}\r\nconnection: keep-alive\r\nkeep-alive: timeout=${IDLE_SECONDS}\r\n\r\n`;
+    // Nearly always all ASCII: then its bytes are copied, not encoded. Text is what the collector is quickest with.
+    const hasRoom = this.#socket.write(head + body, length === body.length ? 'latin1' : 'utf8');
     if (!hasRoom) this.#wait();
     this.#allow(hasRoom ? IDLE_MS : this.#options.requestTimeoutMs);
     return hasRoom;

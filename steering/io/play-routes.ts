@@ -34,9 +34,9 @@ export function addPlayRoutes(app: FastifyInstance, face: HttpFace): void {
     for (const answer of answers) {
       if (answer === null) return send(reply, notReadyReply());
       const [status, body] =
-        'kind' in answer
-          ? [answer.status, JSON.stringify(refusalOf(answer))]
-          : [200, answer.toString()];
+        typeof answer === 'string'
+          ? [200, answer]
+          : [answer.status, JSON.stringify(refusalOf(answer))];
       texts.push(`{"status":${status},"body":${body}}`);
     }
     return reply
@@ -86,9 +86,9 @@ export function playReply(
 
 const ANSWERED: PlayReply['headers'] = { 'cache-control': 'no-store', 'content-type': JSON_TYPE };
 
-function answeredReply(answer: Buffer | PlayRefusal | null): PlayReply {
+function answeredReply(answer: string | PlayRefusal | null): PlayReply {
   if (answer === null) return notReadyReply();
-  if ('kind' in answer) return jsonReply(answer.status, refusalOf(answer));
+  if (typeof answer !== 'string') return jsonReply(answer.status, refusalOf(answer));
   return { status: 200, headers: ANSWERED, body: answer };
 }
 

@@ -21,7 +21,7 @@ import {
 import type { Reason } from '#appliance/contract.ts';
 import { signedContentUrl } from '#upstream/contract.ts';
 import { decidePlay, expectedLoad, type PlayDecision, type PlayRefusal } from '../answer.ts';
-import { answerBytes } from '../answer-bytes.ts';
+import { answerText } from '../answer-text.ts';
 import { CallBudget } from '../call-budget.ts';
 import { createWorld, type World } from '../candidates.ts';
 import type { SteeringConfig } from '../config.ts';
@@ -273,7 +273,7 @@ export class SteeringService {
   }
 
   /** The answer as JSON; a promise only where a signature has to be waited for. */
-  play(request: PlayRequest): Buffer | Promise<Buffer> | PlayRefusal | null {
+  play(request: PlayRequest): string | Promise<string> | PlayRefusal | null {
     const world = this.#world;
     if (world === null) return null;
     const { clock } = this.#deps;
@@ -310,10 +310,10 @@ export class SteeringService {
     }
   }
 
-  #write(world: World, decision: PlayDecision, tokens: ReadonlyMap<Reason, string>): Buffer {
+  #write(world: World, decision: PlayDecision, tokens: ReadonlyMap<Reason, string>): string {
     const { config, random, blobSecret } = this.#deps;
     const blob = sealSession(blobSecret, decision.session);
-    return answerBytes(
+    return answerText(
       world,
       decision,
       { tokens, externalKeys: this.#deps.externalKeys ?? NO_EXTERNAL_KEYS },

@@ -1,11 +1,11 @@
 /**
- * A play decision as it goes out: JSON in ASCII.
+ * A play decision as it goes out: JSON text, all ASCII.
  *
  * Of a title's files most share their ranking, so their URLs differ in the file id alone: those of the first such file are
  * written, those of the others copied and their ids put in. As text of many pieces it took a quarter of an answer's time.
  *
- * Shape:      answerBytes(world, decision, signing, steering, ttl) -> bytes of their own
- * Invariants: (1) the bytes parse to a PlayAnswer that says what the decision says, file by file
+ * Shape:      answerText(world, decision, signing, steering, ttl) -> text
+ * Invariants: (1) the text parses to a PlayAnswer that says what the decision says, file by file
  *             (2) whatever comes from outside is escaped: a URL's host, the steering URLs
  */
 import type { Reason } from '#appliance/contract.ts';
@@ -58,13 +58,13 @@ class Scratch {
 
 const scratch = new Scratch();
 
-export function answerBytes(
+export function answerText(
   world: World,
   decision: PlayDecision,
   signing: AnswerSigning,
   steering: PlayAnswer['steering'],
   ttlSeconds: number,
-): Buffer {
+): string {
   const { title, files, home } = decision;
   const { snapshot, prefixes, holdings, load } = decision.epochs;
   scratch.at = 0;
@@ -89,7 +89,7 @@ export function answerBytes(
   // Over the comma behind the last file.
   if (files.length > 0) scratch.at--;
   scratch.put(']}');
-  return Buffer.from(scratch.bytes.subarray(0, scratch.at));
+  return scratch.bytes.toString('latin1', 0, scratch.at);
 }
 
 /** With a comma behind it. Null where its URLs cannot serve as a pattern: an external CDN may sign each by itself. */

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { seededRandom } from '#base/random.ts';
 import type { ExternalCdn } from '#control-plane/contract.ts';
 import { signedContentUrl } from '#upstream/contract.ts';
-import { answerBytes, type AnswerSigning } from './answer-bytes.ts';
+import { answerText, type AnswerSigning } from './answer-text.ts';
 import { decidePlay, pathwayOf, type PlayDecision } from './answer.ts';
 import { createWorld, type World } from './candidates.ts';
 import { VIEWER_TOKEN_SLACK_SECONDS, type PlayAnswer } from './contract.ts';
@@ -51,7 +51,7 @@ function expected(world: World, decision: PlayDecision, signing: AnswerSigning):
   };
 }
 
-test('the bytes say what the decision says, whoever holds which files, and whatever CDN stands last', () => {
+test('the text says what the decision says, whoever holds which files, and whatever CDN stands last', () => {
   const random = seededRandom(5);
   const pick = <T>(of: readonly T[]): T => of[random.below(of.length)];
   const shapes = new Set<string>();
@@ -107,8 +107,8 @@ test('the bytes say what the decision says, whoever holds which files, and whate
       tokens: new Map(decision.reasons.map((reason) => [reason, `${reason}.t-o_k`.repeat(40)])),
       externalKeys: new Map([['ext', Buffer.alloc(32, 3)]]),
     };
-    const bytes = answerBytes(world, decision, signing, STEERING, 77);
-    assert.deepEqual(JSON.parse(bytes.toString()), expected(world, decision, signing));
+    const text = answerText(world, decision, signing, STEERING, 77);
+    assert.deepEqual(JSON.parse(text), expected(world, decision, signing));
     const distinct = new Set(decision.files.map(({ ranking }) => ranking)).size;
     shapes.add(`${tokens} ${distinct === 1 ? 'one' : distinct === FILES ? 'all' : 'some'}`);
   }
