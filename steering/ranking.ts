@@ -82,7 +82,7 @@ export function rankFiles(
       const usable = tier.sheds ? admitting(tier, sessionHash) : tier.usable;
       if (usable.length === 0) continue;
       const holders = holdersAmong(usable, ordinal);
-      looked.push(...usable);
+      if (place + 1 < files.length) looked.push(...usable);
       if (holders.length === usable.length) {
         picked.add(inOrder(usable, sessionHash), true);
       } else if (holders.length > 0) {

@@ -5,7 +5,6 @@
  *             (2) a flood of forged tokens costs a bounded number of signature checks per client prefix and second
  *             (3) memory is bounded, whatever is presented
  */
-import { availableParallelism } from 'node:os';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '#base/clock.ts';
 import type { Random } from '#base/random.ts';
@@ -24,11 +23,8 @@ const URIS_PER_TOKEN_MAX = 512; // a title's ladder and its audio on a few host 
 const PREFIXES_MAX = 16_384;
 /** Signature checks under way or waiting, about 0.3 ms each: a second's worth. Above it newcomers go to the next box. */
 const VERIFYING_MAX = 4096;
-/**
- * Checks that run at once. They are threads' work: never so many that every core has one, or running streams wait for their turn of the
- * scheduler. One at a time is some 7,000 a second.
- */
-const VERIFYING_AT_ONCE = Math.max(1, Math.min(8, availableParallelism() - 1));
+/** Checks that run at once. They are threads' work: as many as the pool has would take the CPU from running streams. */
+const VERIFYING_AT_ONCE = 8;
 const FAILURES_BURST = 50;
 const FAILURES_PER_SECOND = 10;
 

@@ -108,9 +108,11 @@ function nightOf(sets: readonly Holdings[], { files, seed }: HoldingsPlan): unkn
     added: Array.from({ length: changes }, () => random.below(60_000 * 1200)),
     removed: Array.from({ length: changes }, () => random.below(20_000) * FILES_PER_TITLE),
   }));
-  const changeMs = cpuMs(() => {
+  const change = (): void => {
     changed = sample.map((set, at) => withChanges(set, 2, news[at].added, news[at].removed));
-  });
+  };
+  change(); // the second time counts, when the code is as fast as it gets
+  const changeMs = cpuMs(change);
   const packMs = cpuMs(() => {
     for (const set of changed) packed(set);
   });
