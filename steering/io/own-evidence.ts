@@ -39,10 +39,12 @@ export interface OwnEvidenceDeps {
 const BOTH: readonly AddressFamily[] = [4, 6];
 /** A vote is as fresh as three probes. */
 const VOTE_PROBES = 3;
+const IN_TURN_MAX = 1024;
 
 export class OwnEvidence {
   readonly #deps: OwnEvidenceDeps;
   readonly #prober: Prober;
+  #turn = -1; // of boxes that are looked at because nobody else does
   readonly #known = new Map<
     string,
     { readonly target: ProbeTarget; readonly evidence: Evidence }
@@ -168,19 +170,13 @@ export class OwnEvidence {
     for (const id of this.#corrupt.keys()) if (!after.indexOf.has(id)) this.#corrupt.delete(id);
   }
 
-  #targets(): readonly ProbeTarget[] {
+  *#targets(): Iterable<ProbeTarget> {
     const fleet = this.#deps.fleet();
-    if (fleet === null) return [];
-    const doubtful: ProbeTarget[] = [];
-    const others: ProbeTarget[] = [];
-    const everyone = this.#deps.isControlPlaneGone();
+    if (fleet === null) return;
     const elsewhere = this.#deps.suspectedElsewhere();
-    for (const { externalId, baseUrl } of fleet.snapshot.externals ?? []) {
-      others.push({ key: keyOf(externalId, 0), id: externalId, baseUrl, family: 0 });
-    }
     const out = new Set<string>();
     for (const { target, evidence } of this.#known.values()) {
-      if (evidence.name === 'unreachable' || evidence.name === 'suspect') out.add(target.id);
+      if (isAgainst(evidence)) out.add(target.id);
     }
     for (const appliance of fleet.appliances) {
       const { applianceId, entry } = appliance;
@@ -188,15 +184,27 @@ export class OwnEvidence {
         entry.standing === 'serving' &&
         !this.#doubted.has(applianceId) &&
         !elsewhere.has(applianceId);
-      if (isServing && !everyone && !out.has(applianceId)) continue; // nearly all of them, nearly always
+      if (isServing && !out.has(applianceId)) continue; // nearly all of them, nearly always
       for (const target of targetsOf(appliance)) {
-        const name = this.#known.get(target.key)?.evidence.name ?? 'unknown';
-        const isOut = name === 'unreachable' || name === 'suspect';
-        if (isServing && !isOut && !everyone) continue;
-        (isServing && !isOut ? others : doubtful).push(target);
+        if (!isServing || isAgainst(this.#known.get(target.key)?.evidence)) yield target;
       }
     }
-    return [...doubtful, ...others];
+    for (const { externalId, baseUrl } of fleet.snapshot.externals ?? []) {
+      yield { key: keyOf(externalId, 0), id: externalId, baseUrl, family: 0 };
+    }
+    if (this.#deps.isControlPlaneGone()) yield* this.#inTurn(fleet);
+  }
+
+  /**
+   * All boxes, from where the rate ended the last look. Some at a time: while a fleet of thousands is walked through whole, every viewer
+   * waits.
+   */
+  *#inTurn({ appliances }: Fleet): Iterable<ProbeTarget> {
+    const count = Math.min(appliances.length, IN_TURN_MAX);
+    for (let at = 0; at < count; at++) {
+      this.#turn = (this.#turn + 1) % appliances.length;
+      yield* targetsOf(appliances[this.#turn]);
+    }
   }
 
   #pathOf({ id, family }: ProbeTarget): Promise<string | null> {
@@ -241,9 +249,13 @@ export class OwnEvidence {
   }
 }
 
+function isAgainst(evidence: Evidence | undefined): boolean {
+  return evidence?.name === 'unreachable' || evidence?.name === 'suspect';
+}
+
 const targets = new WeakMap<FleetAppliance, readonly ProbeTarget[]>();
 
-/** Without the control plane the whole fleet is walked through 20 times a second: what a box is probed by is made once. */
+/** Asked for 20 times a second without the control plane: what a box is probed by is made once. */
 function targetsOf(appliance: FleetAppliance): readonly ProbeTarget[] {
   let known = targets.get(appliance);
   if (known === undefined) {

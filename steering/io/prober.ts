@@ -34,13 +34,14 @@ export interface ProberOptions {
   readonly clock: Clock;
   /** Path of a file that the box holds, with a viewer's token in it; null: none is known. */
   readonly pathOf: (target: ProbeTarget) => Promise<string | null>;
-  /** Boxes to look at now, most doubtful first. */
-  readonly targets: () => readonly ProbeTarget[];
+  /** Boxes to look at now, most doubtful first. No further one is asked for than the rate allows. */
+  readonly targets: () => Iterable<ProbeTarget>;
   /** 'no-address': nothing to reach it by over this family, here or there; says nothing about the box. */
   readonly onResult: (target: ProbeTarget, result: ProbeResult | 'no-address') => void;
 }
 
 const TICK_MS = 50;
+const REMEMBERED_MAX = 8192; // what was probed longer ago than a period need not be remembered
 const PROBED_BYTES = 1024;
 const HEAD_BYTES_MAX = 16 * 1024;
 /** The name has no address of this family, or this machine no route for it. */
@@ -89,16 +90,19 @@ export class Prober {
       this.#allowance + (limits.perSecondMax * TICK_MS) / 1000,
     );
     if (this.#allowance < 1) return; // not worth a walk through the fleet
-    const wanted = targets();
-    if (this.#lastMs.size > 2 * wanted.length + 1000) this.#lastMs.clear();
-    for (const target of wanted) {
-      if (this.#allowance < 1) return;
+    if (this.#lastMs.size > REMEMBERED_MAX) this.#forget(nowMs - limits.periodMs);
+    for (const target of targets()) {
       const lastMs = this.#lastMs.get(target.key) ?? -Infinity;
       if (nowMs - lastMs < limits.periodMs || this.#running.has(target.key)) continue;
       this.#allowance--;
       this.#lastMs.set(target.key, nowMs);
       void this.#probe(target);
+      if (this.#allowance < 1) return;
     }
+  }
+
+  #forget(beforeMs: Milliseconds): void {
+    for (const [key, lastMs] of this.#lastMs) if (lastMs <= beforeMs) this.#lastMs.delete(key);
   }
 
   async #probe(target: ProbeTarget): Promise<void> {
