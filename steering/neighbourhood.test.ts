@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom, type Random } from '#base/random.ts';
-import { neighbourhoodOf, smallest, type FleetCluster } from './neighbourhood.ts';
+import { neighbourhoodOf, type FleetCluster } from './neighbourhood.ts';
 
 const KEPT = 128;
 
@@ -80,13 +80,4 @@ test('of equally far clusters the order is by id, however the list begins', () =
       .sort()
       .slice(0, KEPT),
   );
-});
-
-test('the value at a place of a sorted list is found without sorting: against sorting', () => {
-  const random = seededRandom(5);
-  for (let round = 0; round < 500; round++) {
-    const values = Float64Array.from({ length: 1 + random.below(60) }, () => random.below(12));
-    const place = random.below(values.length);
-    assert.equal(smallest(values.slice(), place), values.slice().sort()[place]);
-  }
 });

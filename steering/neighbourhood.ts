@@ -2,6 +2,7 @@
  * Which clusters are near a place: by site, then country, then distance. Depends on the clusters alone, so that it outlives
  * every change of boxes, loads and holdings.
  */
+import { nthSmallest } from '#base/selection.ts';
 import type { ClusterId, LinkClass, SiteId } from '#control-plane/contract.ts';
 
 const NEIGHBOUR_LISTS_MAX = 8192; // one per (home, country): 6,000 clusters with their own country
@@ -66,7 +67,7 @@ export function neighbourhoodOf(clusters: readonly FleetCluster[]): Neighbourhoo
       const group = cluster.siteId === siteId ? 0 : cluster.country === country ? 1 : 2;
       return group * 4 - nearnessOf(from, points[at]);
     });
-    const limit = most < list.length ? smallest(farness.slice(), most - 1) : Infinity;
+    const limit = most < list.length ? nthSmallest(farness, most - 1) : Infinity;
     const places: number[] = [];
     for (let place = 0; place < list.length; place++) {
       if (farness[place] <= limit) places.push(place);
@@ -94,29 +95,6 @@ export function neighbourhoodOf(clusters: readonly FleetCluster[]): Neighbourhoo
     ),
     all: rememberedBy(WHOLE_LISTS_MAX, all), // only where nothing near is usable
   };
-}
-
-/** The value that would stand at `place` if the values were sorted; they are moved about. C. A. R. Hoare, FIND, 1961. */
-export function smallest(values: Float64Array, place: number): number {
-  let low = 0;
-  let high = values.length - 1;
-  while (low < high) {
-    const pivot = values[(low + high) >>> 1];
-    let left = low;
-    let right = high;
-    while (left <= right) {
-      while (values[left] < pivot) left++;
-      while (values[right] > pivot) right--;
-      if (left > right) break;
-      const value = values[left];
-      values[left++] = values[right];
-      values[right--] = value;
-    }
-    if (place <= right) high = right;
-    else if (place >= left) low = left;
-    else break;
-  }
-  return values[place];
 }
 
 type List = Neighbourhood['all'];

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seededRandom } from '#base/random.ts';
 import { assert as checkAll, double, integer, property } from 'fast-check';
 import {
-  nthSmallest,
   gammaQuantile,
   logGamma,
   medianOf,
@@ -77,13 +75,4 @@ test('quantiles interpolate and leave their argument as it was', () => {
   assert.equal(quantileOf(values, 1), 4);
   assert.deepEqual(values, [4, 1, 3, 2]);
   assert.ok(Number.isNaN(medianOf([])));
-});
-
-test('the value at an index of the sorted order is found without sorting', () => {
-  const random = seededRandom(3);
-  for (let instance = 0; instance < 200; instance++) {
-    const values = Float64Array.from({ length: 1 + random.below(60) }, () => random.below(20));
-    const sorted = values.toSorted();
-    for (let at = 0; at < values.length; at++) assert.equal(nthSmallest(values, at), sorted[at]);
-  }
 });

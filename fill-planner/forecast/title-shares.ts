@@ -13,12 +13,13 @@
  * Invariants: (1) only days before `atDay` are looked at; the kernels and the prior are fitted on the same days
  *             (2) a programme that nobody watched keeps a small share: nothing is said to be never watched
  */
+import { nthSmallest } from '#base/selection.ts';
 import type { AgeClass } from './backtest/metrics.ts';
 import { decayAt, fitDecayKernel, type DecayKernel, type ReleaseHistory } from './decay-kernel.ts';
 import type { DemandDay } from './demand-records.ts';
 import { evenWeights, learn } from './experts.ts';
 import type { ForecastCatalogue, Programme } from './programmes.ts';
-import { medianOf, nthSmallest, quantileOf } from './probability.ts';
+import { medianOf, quantileOf } from './probability.ts';
 import { fitReleasePrior, type GammaPrior, type ReleaseExample } from './release-prior.ts';
 
 export const EXPERTS = ['fast', 'slow', 'decay'] as const;
