@@ -176,6 +176,30 @@ test('answers leave in the order of the requests, also where one has to wait', a
   );
 });
 
+test('what is not plain goes to node:http also behind an answer that had to be waited for', async (context) => {
+  let answer: (() => void) | undefined;
+  const it = await start(context, {
+    answer: () =>
+      new Promise((resolve) => {
+        answer = () => resolve(reply({ by: 'lane', body: 'late' }));
+      }),
+  });
+  const socket = it.connect();
+  socket.write(ask('{"n":1}') + ask('x', '/other'));
+  while (answer === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
+  socket.write(ask('y', '/another'));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  answer();
+  assert.deepEqual(
+    (await answers(socket, 3)).map(({ by, body }) => [by, body]),
+    [
+      ['lane', 'late'],
+      ['http', 'x'],
+      ['http', 'y'],
+    ],
+  );
+});
+
 test('what fails is a 500, at once or later; the connection goes on', async (context) => {
   const it = await start(context, {
     answer: (_authorization, read) => {

@@ -94,6 +94,7 @@ class Connection {
   #isWaiting = false; // for an answer, or for the client to take one
   #bodySinceMs: number | null = null;
   #isEnded = false;
+  #isHandedOver = false;
   #timeoutMs = 0;
   /** Of a connection nearly all heads are the same: what the last one said. */
   #lastText = '';
@@ -208,7 +209,7 @@ class Connection {
   #goOn(): void {
     this.#isWaiting = false;
     this.#answerAll();
-    if (this.#isWaiting || this.#socket.destroyed) return;
+    if (this.#isWaiting || this.#isHandedOver || this.#socket.destroyed) return;
     if (this.#isEnded) this.#socket.end();
     else this.#socket.resume();
   }
@@ -229,6 +230,12 @@ class Connection {
 
   #handOver(bytes: Buffer): void {
     const socket = this.#socket;
+    // Behind an answer that was waited for, the other side may have ended meanwhile: nothing can be put back before an end.
+    if (this.#isEnded) {
+      socket.end();
+      return;
+    }
+    this.#isHandedOver = true;
     socket.off('data', this.#onData);
     socket.off('end', this.#onEnd);
     socket.off('timeout', this.#onTimeout);
@@ -239,6 +246,7 @@ class Connection {
     this.onGone();
     socket.unshift(bytes);
     this.#options.handOver(socket);
+    socket.resume();
   }
 }
 
