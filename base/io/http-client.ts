@@ -10,7 +10,7 @@ export interface JsonCall {
   readonly body?: unknown;
   readonly bearer?: string;
   readonly deadlineMs: number;
-  readonly answerTextMax?: number;
+  readonly answerBytesMax?: number;
 }
 
 export interface JsonAnswer {
@@ -27,7 +27,7 @@ export async function callJson(call: JsonCall): Promise<Outcome<JsonAnswer>> {
   const headers: Record<string, string> = { accept: 'application/json' };
   if (call.body !== undefined) headers['content-type'] = 'application/json';
   if (call.bearer !== undefined) headers['authorization'] = `Bearer ${call.bearer}`;
-  const bytesMax = call.answerTextMax ?? ANSWER_BYTES_MAX;
+  const bytesMax = call.answerBytesMax ?? ANSWER_BYTES_MAX;
   try {
     const answer = await request(call.url, {
       dispatcher: agent,

@@ -95,7 +95,7 @@ class PolledKeyRing implements KeyRingHolder {
       method: 'GET',
       url,
       deadlineMs: FETCH_DEADLINE_MS,
-      answerTextMax: KEYS_ANSWER_BYTES_MAX,
+      answerBytesMax: KEYS_ANSWER_BYTES_MAX,
     });
     if (!answer.ok) return answer;
     const checked = checkKeysAnswer(answer.value);

@@ -68,7 +68,7 @@ export class OriginMonitor {
       method: 'GET',
       url: `${this.#adminUrl}/status`,
       deadlineMs: DEADLINE_MS,
-      answerTextMax: STATUS_BYTES_MAX,
+      answerBytesMax: STATUS_BYTES_MAX,
     });
     const checked = outcome.ok ? checkStatus(outcome.value) : null;
     if (checked?.ok === true) {

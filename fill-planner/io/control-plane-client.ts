@@ -24,7 +24,7 @@ export function controlPlaneClient(baseUrl: string, token: string): ControlPlane
         url: `${base}/v1/planner/input?planDate=${encodeURIComponent(planDate)}`,
         bearer: token,
         deadlineMs: INPUT_DEADLINE_MS,
-        answerTextMax: INPUT_BYTES_MAX,
+        answerBytesMax: INPUT_BYTES_MAX,
       }),
     postPlans: (signedPlanSet) =>
       callJsonOk({

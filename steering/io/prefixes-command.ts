@@ -113,7 +113,7 @@ async function fleetNow(options: PreviewOptions): Promise<FleetNow> {
     url: `${controlPlane}/v1/prefixes`,
     bearer: readTokenFile(tokenFile),
     deadlineMs: DEADLINE_MS,
-    answerTextMax: FILE_BYTES_MAX,
+    answerBytesMax: FILE_BYTES_MAX,
   });
   if (!answer.ok) throw new Error(answer.failure.detail);
   return answer.value as FleetNow;

@@ -116,7 +116,7 @@ export class CatalogueClient {
       method,
       url: `${this.#url}${path}`,
       deadlineMs: DEADLINE_MS,
-      answerTextMax: LISTING_BYTES_MAX,
+      answerBytesMax: LISTING_BYTES_MAX,
       ...(body === undefined ? {} : { body }),
       ...(this.#token === null ? {} : { bearer: this.#token }),
     });

@@ -43,10 +43,10 @@ export async function probeSource(
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const answer: Buffer[] = [];
-  let answerText = 0;
+  let answerBytes = 0;
   child.stdout.on('data', (bytes: Buffer) => {
-    answerText += bytes.length;
-    if (answerText <= PROBE_ANSWER_BYTES_MAX) answer.push(bytes);
+    answerBytes += bytes.length;
+    if (answerBytes <= PROBE_ANSWER_BYTES_MAX) answer.push(bytes);
   });
   const timer = clock.after(PROBE_MS_MAX, () => child.kill('SIGKILL'));
   const ended = await endOf(child);

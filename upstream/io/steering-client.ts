@@ -26,7 +26,7 @@ export class SteeringClient {
       body: ask,
       bearer: this.#token,
       deadlineMs: DEADLINE_MS,
-      answerTextMax: ANSWER_BYTES_MAX,
+      answerBytesMax: ANSWER_BYTES_MAX,
     });
     if (!outcome.ok) return failed(gone(`it does not answer (${outcome.failure.detail})`));
     const { status, body } = outcome.value;
