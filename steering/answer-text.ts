@@ -22,7 +22,6 @@ export interface AnswerSigning {
   readonly externalKeys: ExternalKeys;
 }
 
-const NOT_ASCII = /[\u0080-\uffff]/;
 const SCRATCH_BYTES = 64 * 1024;
 
 /** Where the file of a ranking stands in the scratch, and its id in it. */
@@ -73,18 +72,15 @@ export function answerText(
       `"epochs":{"snapshot":${snapshot},"prefixes":${prefixes},"holdings":${holdings},"load":${load}},` +
       `"steering":{"hls":${quoted(steering.hls)},"dash":${quoted(steering.dash)}},"files":[`,
   );
-  let one: Ranking | null = null;
-  let written: Written | null = null;
-  const others = new Map<Ranking, Written | null>();
-  for (let at = 0; at < files.length; at++) {
-    const { fileId, ranking } = files[at];
-    if (ranking !== one) {
-      if (one !== null) others.set(one, written);
-      one = ranking;
-      written = others.get(ranking) ?? null;
+  const patterns = new Map<Ranking, Written>();
+  for (const { fileId, ranking } of files) {
+    const pattern = patterns.get(ranking);
+    if (pattern !== undefined) {
+      writeAgain(pattern, fileId);
+      continue;
     }
-    if (written === null) written = writeFile(world, decision, signing, ranking, fileId);
-    else writeAgain(written, fileId);
+    const written = writeFile(world, decision, signing, ranking, fileId);
+    if (written !== null) patterns.set(ranking, written);
   }
   // Over the comma behind the last file.
   if (files.length > 0) scratch.at--;
@@ -161,11 +157,8 @@ function escaped(text: string): string {
 }
 
 function quoted(text: string): string {
-  const json = JSON.stringify(text);
-  return NOT_ASCII.test(json)
-    ? json.replace(
-        /[\u0080-\uffff]/g,
-        (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
-      )
-    : json;
+  return JSON.stringify(text).replace(
+    /[\u0080-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }

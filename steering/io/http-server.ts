@@ -2,7 +2,6 @@
  * The HTTP face: play requests of the playback service, steering manifests of players, status and metrics of operators.
  */
 import http from 'node:http';
-import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { isLoopback, parseAddress } from '#base/address.ts';
 import type { Milliseconds } from '#base/clock.ts';
@@ -39,7 +38,7 @@ export interface HttpFace {
   onLimited(): void;
   /** Whether a player's report counts. */
   report(message: PlayerReportMessage): Promise<boolean>;
-  /** The answer as JSON; null before the first snapshot. */
+  /** The answer as JSON text; null before the first snapshot. */
   play(request: PlayRequest): string | Promise<string> | PlayRefusal | null;
   explain(request: ExplainRequest): Explanation | PlayRefusal | 'not-ready';
   steer(
@@ -93,22 +92,14 @@ export function createHttpServer(face: HttpFace): FastifyInstance {
   return app;
 }
 
-/** Every connection begins in the lane of play requests, and is node:http's from its first other request on. */
 function layLane(server: http.Server, face: HttpFace): PlayLane {
-  const adopters = server.listeners('connection');
-  server.removeAllListeners('connection');
-  const lane = new PlayLane({
+  return new PlayLane(server, {
     path: PLAY_PATH,
     bodyBytesMax: BODY_BYTES_MAX,
     requestTimeoutMs: REQUEST_TIMEOUT_MS,
     answer: (authorization, read) => playReply(face, authorization, read),
     fail: failedReply,
-    handOver: (socket) => {
-      for (const adopt of adopters) adopt.call(server, socket);
-    },
   });
-  server.on('connection', (socket: Socket) => lane.take(socket));
-  return lane;
 }
 
 function addContentSteering(app: FastifyInstance, face: HttpFace): void {

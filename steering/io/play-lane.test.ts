@@ -21,9 +21,7 @@ async function start(
     request.on('data', (part) => (body += part));
     request.on('end', () => response.end(JSON.stringify({ by: 'http', url: request.url, body })));
   });
-  const adopters = server.listeners('connection');
-  server.removeAllListeners('connection');
-  const lane = new PlayLane({
+  const lane = new PlayLane(server, {
     path: '/play',
     bodyBytesMax: 1000,
     requestTimeoutMs: options.requestTimeoutMs ?? 10_000,
@@ -31,11 +29,7 @@ async function start(
       options.answer ??
       ((_authorization, read) => reply({ by: 'lane', body: JSON.stringify(read()) })),
     fail: (thrown) => reply({ by: 'lane', failed: String(thrown) }, 500),
-    handOver: (socket) => {
-      for (const adopt of adopters) adopt.call(server, socket);
-    },
   });
-  server.on('connection', (socket: net.Socket) => lane.take(socket));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

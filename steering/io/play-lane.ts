@@ -5,14 +5,14 @@
  * straight off the socket. With the first head that is anything else, or that is not whole in what was read, it goes to
  * node:http with all that was read, and stays there: whatever is unusual, wrong or slow in a head is judged by that parser alone.
  *
- * Shape:      lane.take(socket) for each new connection; lane.close()
+ * Shape:      new PlayLane(server, options) before the server listens; lane.close()
  * Invariants: (1) answers leave in the order of the requests, and a request is looked at when the answers before it have been written
  *             (2) of a connection at most one body of BODY_BYTES_MAX and one read are held; while its client does not read, nothing is read
  *             (3) a head that is not plain reaches node:http byte for byte as it came
  * Units:      milliseconds
  * Source:     RFC 9112, 2.1, 6.3, 9.3 (messages, lengths, persistence)
  */
-import { STATUS_CODES } from 'node:http';
+import { STATUS_CODES, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 
 /** What a request gets, before it is anybody's framework's. */
@@ -29,8 +29,6 @@ export interface PlayLaneOptions {
   /** `read` gives the body, and throws SyntaxError where it is no JSON. */
   answer(authorization: string | undefined, read: () => unknown): PlayReply | Promise<PlayReply>;
   fail(thrown: unknown): PlayReply;
-  /** Gives a connection to node:http. */
-  handOver(socket: Socket): void;
 }
 
 /** How long a connection may ask nothing. Told to the client, who closes it first (RFC 9112, 9.3: or finds its request lost). */
@@ -67,18 +65,21 @@ export function readPlainHead(head: string, path: string, bodyBytesMax: number):
   return { bodyBytes: Number(length), authorization: headers.get('authorization') };
 }
 
+/** Every connection of a server begins in its lane, and is node:http's from its first other request on. */
 export class PlayLane {
-  readonly #options: PlayLaneOptions;
   readonly #connections = new Set<Connection>();
 
-  constructor(options: PlayLaneOptions) {
-    this.#options = options;
-  }
-
-  take(socket: Socket): void {
-    const connection = new Connection(socket, this.#options);
-    this.#connections.add(connection);
-    connection.onGone = () => void this.#connections.delete(connection);
+  constructor(server: Server, options: PlayLaneOptions) {
+    const adopters = server.listeners('connection');
+    server.removeAllListeners('connection');
+    const handOver = (socket: Socket): void => {
+      for (const adopt of adopters) adopt.call(server, socket);
+    };
+    server.on('connection', (socket: Socket) => {
+      const connection = new Connection(socket, options, handOver);
+      this.#connections.add(connection);
+      connection.onGone = () => void this.#connections.delete(connection);
+    });
   }
 
   close(): void {
@@ -90,6 +91,7 @@ class Connection {
   onGone: () => void = () => undefined;
   readonly #socket: Socket;
   readonly #options: PlayLaneOptions;
+  readonly #giveAway: (socket: Socket) => void;
   #unread: Buffer | null = null; // came in while an answer was made, or the beginning of a body
   #isWaiting = false; // for an answer, or for the client to take one
   #bodySinceMs: number | null = null;
@@ -99,18 +101,23 @@ class Connection {
   /** Of a connection nearly all heads are the same: what the last one said. */
   #lastText = '';
   #lastHead: PlainHead | null = null;
+  /** What the socket is listened to with for as long as it is the lane's. */
+  readonly #listeners: readonly (readonly [event: string, listener: (bytes: Buffer) => void])[] = [
+    ['data', (bytes) => this.#onData(bytes)],
+    ['end', () => this.#onEnd()],
+    ['timeout', () => this.destroy()],
+    ['error', () => this.destroy()],
+    ['close', () => this.onGone()],
+    ['drain', () => this.#goOn()],
+  ];
 
-  constructor(socket: Socket, options: PlayLaneOptions) {
+  constructor(socket: Socket, options: PlayLaneOptions, handOver: (socket: Socket) => void) {
     this.#socket = socket;
     this.#options = options;
+    this.#giveAway = handOver;
     socket.setNoDelay(true);
     this.#allow(IDLE_MS);
-    socket.on('data', this.#onData);
-    socket.on('end', this.#onEnd);
-    socket.on('timeout', this.#onTimeout);
-    socket.on('error', this.#onError);
-    socket.on('close', this.#onClose);
-    socket.on('drain', this.#onDrain);
+    for (const [event, listener] of this.#listeners) socket.on(event, listener);
   }
 
   destroy(): void {
@@ -123,20 +130,15 @@ class Connection {
     this.#timeoutMs = ms;
   }
 
-  readonly #onTimeout = (): void => void this.#socket.destroy();
-  readonly #onError = (): void => void this.#socket.destroy();
-  readonly #onClose = (): void => this.onGone();
-  readonly #onDrain = (): void => this.#goOn();
-
-  readonly #onEnd = (): void => {
+  #onEnd(): void {
     this.#isEnded = true;
     if (!this.#isWaiting) this.#socket.end();
-  };
+  }
 
-  readonly #onData = (bytes: Buffer): void => {
+  #onData(bytes: Buffer): void {
     this.#unread = this.#unread === null ? bytes : Buffer.concat([this.#unread, bytes]);
     if (!this.#isWaiting) this.#answerAll();
-  };
+  }
 
   #answerAll(): void {
     while (this.#unread !== null && !this.#isWaiting && !this.#socket.destroyed) {
@@ -177,9 +179,12 @@ class Connection {
     this.#wait();
     reply
       .catch((thrown: unknown) => this.#options.fail(thrown))
-      .then((later) => {
-        if (this.#write(later)) this.#goOn();
-      }, this.#onError);
+      .then(
+        (later) => {
+          if (this.#write(later)) this.#goOn();
+        },
+        () => this.destroy(),
+      );
     return false;
   }
 
@@ -231,21 +236,13 @@ class Connection {
   #handOver(bytes: Buffer): void {
     const socket = this.#socket;
     // Behind an answer that was waited for, the other side may have ended meanwhile: nothing can be put back before an end.
-    if (this.#isEnded) {
-      socket.end();
-      return;
-    }
+    if (this.#isEnded) return;
     this.#isHandedOver = true;
-    socket.off('data', this.#onData);
-    socket.off('end', this.#onEnd);
-    socket.off('timeout', this.#onTimeout);
-    socket.off('error', this.#onError);
-    socket.off('close', this.#onClose);
-    socket.off('drain', this.#onDrain);
+    for (const [event, listener] of this.#listeners) socket.off(event, listener);
     socket.setTimeout(0);
     this.onGone();
     socket.unshift(bytes);
-    this.#options.handOver(socket);
+    this.#giveAway(socket);
     socket.resume();
   }
 }

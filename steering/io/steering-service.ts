@@ -272,7 +272,7 @@ export class SteeringService {
     return this.#keeper.take(message);
   }
 
-  /** The answer as JSON; a promise only where a signature has to be waited for. */
+  /** The answer as JSON text; a promise only where a signature has to be waited for. */
   play(request: PlayRequest): string | Promise<string> | PlayRefusal | null {
     const world = this.#world;
     if (world === null) return null;
