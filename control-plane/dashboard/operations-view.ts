@@ -104,7 +104,8 @@ export interface SteeringNodeView {
   readonly nodeId: string;
   readonly heardAgoMs: number;
   readonly isLive: boolean; // a silent one counts in no quorum
-  readonly against: number; // verdicts "suspect" or "unreachable"
+  readonly boxes: number; // that it was asked of; each is judged over IPv4 and IPv6 apart
+  readonly against: number; // of them, those that it suspects or finds unreachable over one of the two
   readonly verdicts: SteeringNode['verdicts'];
   readonly verdictsLeftOut: number;
 }
@@ -255,6 +256,10 @@ export function quarantineViews(routes: readonly QuarantinedRoute[]): readonly Q
   }));
 }
 
+function boxesOf(verdicts: SteeringNode['verdicts']): number {
+  return new Set(verdicts.map(({ applianceId }) => applianceId)).size;
+}
+
 /** Silent nodes first, then those whose probes fail. */
 export function steeringNodeViews(nodes: readonly SeenNode[]): {
   readonly shown: readonly SteeringNodeView[];
@@ -267,7 +272,8 @@ export function steeringNodeViews(nodes: readonly SeenNode[]): {
       nodeId,
       heardAgoMs: Math.round(heardAgoMs),
       isLive,
-      against: against.length,
+      boxes: boxesOf(verdicts),
+      against: boxesOf(against),
       verdicts: all.slice(0, VERDICTS_SHOWN_MAX),
       verdictsLeftOut: Math.max(0, all.length - VERDICTS_SHOWN_MAX),
     };

@@ -610,6 +610,15 @@ test('steering nodes: silent ones first, then those that fail to reach a box; ea
       ['a', 'reachable over IPv4', 'ok'],
     ],
   );
+  const both = steeringNodeViews([
+    {
+      nodeId: 'dual',
+      ...seen,
+      verdicts: [box('a', 'suspect'), { ...box('a', 'suspect'), family: 6 }],
+    },
+  ]).shown[0];
+  assert.equal(plain(nodeWords(both)), 'fails to reach 1 of 1 box in doubt');
+  assert.equal(nodeLines(both).length, 2, 'a line for each family');
   const many = Array.from({ length: 100 }, (_, at) => {
     return {
       nodeId: `n${at}`,

@@ -165,13 +165,12 @@ export function nodeVerdict({ against, isLive }) {
 }
 
 /** @param {SteeringNodeView} node */
-export function nodeWords({ against, isLive, verdicts, verdictsLeftOut }) {
+export function nodeWords({ against, boxes, isLive }) {
   if (!isLive) return 'counts in no quorum: is it up, and does it reach the control plane?';
-  const asked = verdicts.length + verdictsLeftOut;
-  if (asked === 0) return 'no box is in doubt';
+  if (boxes === 0) return 'no box is in doubt';
   return against === 0
-    ? `reaches all of ${boxesOf(asked)} that another node doubts`
-    : `fails to reach ${against} of ${boxesOf(asked)} in doubt`;
+    ? `reaches all of ${boxesOf(boxes)} that another node doubts`
+    : `fails to reach ${against} of ${boxesOf(boxes)} in doubt`;
 }
 
 /** What it says of each box in doubt, a box and family a line.
